@@ -1,0 +1,1 @@
+"""Nouns of the network and of this daemon; standard library only."""

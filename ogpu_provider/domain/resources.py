@@ -1,0 +1,54 @@
+"""What a host has, what work needs, and who holds what."""
+
+from dataclasses import dataclass
+
+from ogpu_provider.domain.source import Environment
+from ogpu_provider.domain.units import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU or a MIG instance. `id` is what the engine is given: NVML UUID, or the PCI address for AMD.
+
+    Memory in bytes. `nodes` are the device files of an AMD GPU (/dev/kfd, /dev/dri/renderD*).
+    """
+
+    id: str
+    environment: Environment
+    name: str
+    memory_total: int
+    memory_used: int = 0
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One reading of the machine. `cpu_slots` is how many tasks may run at once."""
+
+    cpu_slots: int
+    devices: tuple[Device, ...] = ()
+
+    @property
+    def environments(self) -> frozenset[Environment]:
+        return frozenset({Environment.CPU, *(d.environment for d in self.devices)})
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Granted resources. A source's lease holds devices while its project is warm; a task's lease holds slots.
+
+    All or nothing: a lease is never partial. `devices` are device ids.
+    """
+
+    holder: str
+    slots: int = 0
+    devices: tuple[str, ...] = ()
+    source: Address | None = None
+
+
+def task_holder(task: Address) -> str:
+    return f"task:{task}"
+
+
+def source_holder(source: Address) -> str:
+    return f"source:{source}"

@@ -1,0 +1,165 @@
+"""A task's life on this host: one row, one state, one step.
+
+    SEEN ─admit─▶ ADMITTED ─prepare─▶ READY ─attempt─▶ ATTEMPTED ─dispatch─▶ EXECUTING ─execute─▶ PRODUCED
+      └─▶ DECLINED                                                                                  │pin
+                                                                                                    ▼
+    SETTLED ◀─settle─ RESPONDED ◀─settle─ SUBMITTED ◀───────────────submit─────────────────────── PINNED
+       or LOST          (manual confirmation only)
+
+    any live state ─▶ FAILED(code) | EXPIRED | CANCELED | LOST
+    DECLINED ─▶ SEEN   the master or an agent attempted it for us: now it is an obligation
+    EXECUTING ─▶ EXECUTING   dispatched again after a restart that cannot know what became of the first
+
+EXECUTING is entered before the container is called (intent before effect), so after a crash a row in it means
+"may have been dispatched", and a row in ATTEMPTED means "was not".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from ogpu_provider.domain.intent import Intent
+from ogpu_provider.domain.resources import Lease, task_holder
+from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.units import Address, Wei
+from ogpu_provider.domain.verdict import Reason
+
+
+class TaskState(StrEnum):
+    SEEN = "seen"
+    ADMITTED = "admitted"
+    READY = "ready"
+    ATTEMPTED = "attempted"
+    EXECUTING = "executing"
+    PRODUCED = "produced"
+    PINNED = "pinned"
+    SUBMITTED = "submitted"
+    RESPONDED = "responded"
+    SETTLED = "settled"
+    LOST = "lost"
+    DECLINED = "declined"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+
+    @property
+    def over(self) -> bool:
+        return self in OVER
+
+
+_S = TaskState
+OVER = frozenset({_S.SETTLED, _S.LOST, _S.DECLINED, _S.FAILED, _S.EXPIRED, _S.CANCELED})
+HOLDING = frozenset({_S.ADMITTED, _S.READY, _S.ATTEMPTED, _S.EXECUTING})
+"""States in which a task holds its lease. Nothing else decides it, so no path can leak one."""
+
+_ENDS = frozenset({_S.FAILED, _S.EXPIRED, _S.CANCELED, _S.LOST})
+EDGES: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
+    {
+        _S.SEEN: _ENDS | {_S.ADMITTED, _S.DECLINED},
+        _S.ADMITTED: _ENDS | {_S.READY, _S.DECLINED},
+        _S.READY: _ENDS | {_S.ATTEMPTED, _S.DECLINED},
+        _S.ATTEMPTED: _ENDS | {_S.EXECUTING},
+        _S.EXECUTING: _ENDS | {_S.EXECUTING, _S.PRODUCED},
+        _S.PRODUCED: _ENDS | {_S.PINNED},
+        _S.PINNED: _ENDS | {_S.SUBMITTED},
+        _S.SUBMITTED: _ENDS | {_S.RESPONDED, _S.SETTLED},
+        _S.RESPONDED: _ENDS | {_S.SETTLED},
+        _S.DECLINED: frozenset({_S.SEEN}),
+        _S.SETTLED: frozenset(),
+        _S.LOST: frozenset(),
+        _S.FAILED: frozenset(),
+        _S.EXPIRED: frozenset(),
+        _S.CANCELED: frozenset(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One row. `version` grows by one with every save and guards it; `boot` names the process that saved it.
+
+    Times in unix seconds: `expiry` is the chain's, `deadline` is ours for having the result. `payment` in wei.
+    `data` is the JSON text of the config's `data`. `obliged`: attempted on our behalf before we decided.
+    """
+
+    address: Address
+    source: Address
+    state: TaskState
+    seen_block: int
+    seen_at: float
+    version: int = 0
+    boot: str = ""
+    updated_at: float = 0.0
+    obliged: bool = False
+    payment: Wei = 0
+    expiry: int = 0
+    config_url: str = ""
+    delivery: DeliveryMethod | None = None
+    environment: Environment | None = None
+    function: str = ""
+    data: str = ""
+    slots: int = 0
+    devices: tuple[str, ...] = ()
+    deadline: float = 0.0
+    dispatches: int = 0
+    cid: str = ""
+    link: str = ""
+    response: Address | None = None
+    finalized_block: int | None = None
+    code: str = ""
+    reason: str = ""
+
+    @property
+    def lease(self) -> Lease | None:
+        """What the task holds, None outside the HOLDING states."""
+        if self.state not in HOLDING:
+            return None
+        return Lease(task_holder(self.address), self.slots, self.devices, self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The outcome of a stage: next state, changed fields, journal line, and the transaction to plan, if any.
+
+    Saved as a whole or not at all. `reasons` explain an end; the first one becomes the row's code and reason.
+    """
+
+    to: TaskState
+    changes: Mapping[str, object] = field(default_factory=dict)
+    reasons: tuple[Reason, ...] = ()
+    intent: Intent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before something is heard of the task, or before `until` (unix seconds)."""
+
+    until: float
+    why: str
+
+
+Step = Transition | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """One line of a task's history: the transition `before` -> `after` at `at` (unix seconds)."""
+
+    task: Address
+    at: float
+    before: TaskState | None
+    after: TaskState
+    boot: str
+    reasons: tuple[Reason, ...] = ()
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+class ResultOutcome(StrEnum):
+    """What became of a posted result. The first body for a task wins."""
+
+    STORED = "stored"
+    SAME = "same"
+    CONFLICT = "conflict"
+    LATE = "late"
+    UNKNOWN = "unknown"

@@ -1,0 +1,294 @@
+"""What the path needs from the world. Adapters live in the rooms below; the daemon joins them.
+
+Every method may raise the errors of `domain.errors`; what a caller may do about one is in its `retry`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.facts import Block, TaskView
+from ogpu_provider.domain.intent import Intent, IntentRow
+from ogpu_provider.domain.resources import Device, Host, Lease
+from ogpu_provider.domain.source import DeliveryMethod, Environment, ServedSource, SourceParams
+from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, Transition
+from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.domain.verdict import Verdict
+
+
+class Journal(Protocol):
+    """What we intended and what came of it. Each method is one transaction, durable when it returns."""
+
+    async def insert(self, tasks: Sequence[Task], cursor: Block | None = None) -> list[Task]:
+        """Add rows that do not exist yet and move the block cursor; return the rows that were new."""
+        ...
+
+    async def cursor(self) -> tuple[int, Hash] | None:
+        """Number and hash of the last block whose facts are all in the journal."""
+        ...
+
+    async def task(self, address: Address) -> Task | None: ...
+
+    async def live(self) -> list[Task]:
+        """Every row that is not over, oldest first."""
+        ...
+
+    async def save(self, task: Task, step: Transition, *, at: float, boot: str) -> Task:
+        """Apply a transition: row, journal line, intent (if new), in one transaction.
+
+        Raises StaleRow if `task.version` is not the stored one, and StoreError for an edge not in `EDGES`.
+        """
+        ...
+
+    async def amend(self, task: Task, changes: Mapping[str, object], *, at: float) -> Task:
+        """Change fields of a row without a step along the path. Raises StaleRow like `save`."""
+        ...
+
+    async def history(self, task: Address) -> list[JournalLine]: ...
+
+    async def put_result(self, task: Address, body: bytes, *, at: float) -> ResultOutcome:
+        """Keep a result: STORED if it is the first, SAME for equal bytes, else CONFLICT."""
+        ...
+
+    async def result(self, task: Address) -> bytes | None: ...
+
+    async def intent(self, key: str) -> IntentRow | None: ...
+
+    async def plan(self, intent: Intent, *, at: float) -> bool:
+        """Add an intent outside the path of a task (register, announce); False if its key is there already."""
+        ...
+
+    async def sources(self) -> list[ServedSource]: ...
+
+    async def save_source(self, source: ServedSource) -> None: ...
+
+
+class Chain(Protocol):
+    """Reads of contract state, and calldata for what we want to do."""
+
+    @property
+    def provider(self) -> Address: ...
+
+    async def published(self, task: Address) -> TaskView:
+        """Parameters of a task just published, in one call; its status is taken to be NEW."""
+        ...
+
+    async def standing(self, task: Address) -> TaskView:
+        """Everything about a task as of now, including our part in it and the winner."""
+        ...
+
+    async def winner(self, task: Address) -> Address | None: ...
+
+    async def open_tasks(self, source: Address) -> list[TaskView]:
+        """Tasks of a source that are not over; for the start, when logs may have been missed."""
+        ...
+
+    async def source(self, source: Address) -> SourceParams: ...
+
+    async def all_sources(self) -> list[Address]: ...
+
+    async def registered_environment(self, source: Address) -> Environment | None:
+        """How this provider is registered to a source, None if it is not."""
+        ...
+
+    def intent_attempt(self, task: Address, payment: Wei, deadline: float) -> Intent: ...
+
+    def intent_submit(self, task: Address, link: str, payment: Wei, deadline: float) -> Intent: ...
+
+    def intent_register(self, source: Address, environment: Environment) -> Intent: ...
+
+
+class Sender(Protocol):
+    def wake(self) -> None:
+        """Say that the journal holds a new intent. Returns at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    cid: str
+    link: str
+
+
+class Content(Protocol):
+    """Documents that others chose to point at, and results that we publish."""
+
+    async def get(self, url: str, *, limit: int) -> bytes:
+        """Fetch at most `limit` bytes. Raises FetchError."""
+        ...
+
+    def cid(self, body: bytes) -> str: ...
+
+    async def pin(self, name: str, body: bytes) -> Pin:
+        """Publish; the returned CID equals `cid(body)` or PinError is raised."""
+        ...
+
+
+class Contract(Protocol):
+    """What a running source container accepts, from its OpenAPI document."""
+
+    @property
+    def functions(self) -> frozenset[str]: ...
+
+    def violations(self, function: str, data: str) -> tuple[str, ...]:
+        """Why the JSON text `data` is not an input of `function`; empty if it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSpec:
+    """What to run for a source: the author's compose file as fetched, and the devices granted to it."""
+
+    source: Address
+    environment: Environment
+    compose: bytes
+    devices: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProject:
+    """A project found running with our labels."""
+
+    source: Address
+    environment: Environment
+    compose_sha256: str
+    devices: tuple[str, ...]
+
+
+class Runtime(Protocol):
+    """Other people's containers."""
+
+    async def device_need(self, compose: bytes, environment: Environment) -> int:
+        """Pass the file through the gate and return how many devices it needs. Raises ComposeRefused."""
+        ...
+
+    async def up(self, spec: ProjectSpec) -> None:
+        """Gate, pull by digest, start, probe until it answers. Done already: returns quickly.
+
+        Raises ComposeRefused or EngineError (`engine.image_missing`, `engine.never_ready`, `engine.exited`, ...).
+        """
+        ...
+
+    async def contract(self, source: Address) -> Contract | None:
+        """None while the source's project is not up."""
+        ...
+
+    async def dispatch(self, source: Address, task: Address, function: str, data: str) -> None:
+        """POST the input to the container; returns on 202. Raises DispatchError."""
+        ...
+
+    async def health(self, source: Address) -> None:
+        """Raises EngineError with the reason if the project cannot finish work any more."""
+        ...
+
+    async def keep_logs(self, source: Address, task: Address, since: float) -> None:
+        """Store what the source's containers printed since `since` (unix seconds) as the task's log."""
+        ...
+
+    async def down(self, source: Address) -> None: ...
+
+    async def recover(self) -> list[RunningProject]:
+        """Projects with our labels that still run, adopted; called once at start."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """All that the rules look at for one task. Amounts in wei, times in unix seconds.
+
+    `now` is the later of wall clock and chain time. `functions` is None while the project is not up.
+    """
+
+    task: Address
+    source: Address
+    client: Address | None
+    obliged: bool
+    payment: Wei
+    expiry: int
+    delivery: DeliveryMethod
+    environment: Environment | None
+    function: str
+    functions: frozenset[str] | None
+    violations: tuple[str, ...]
+    source_problem: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A verdict, and the lease if it was granted. Accepted without a lease: no room now, ask again."""
+
+    verdict: Verdict
+    lease: Lease | None = None
+    shortage: str = ""
+
+
+class Scheduler(Protocol):
+    """May I, and where. Decides on what it is given; the ledger of leases is its only state."""
+
+    @property
+    def host(self) -> Host: ...
+
+    def choose_environment(self, offered: frozenset[Environment]) -> Environment | None:
+        """The environment to serve a source in, None if the host has none of those offered."""
+        ...
+
+    def grant_devices(
+        self, source: Address, environment: Environment, count: int
+    ) -> tuple[Device, ...] | None:
+        """Lease devices to a source's project, all or nothing; the same ones again if it holds them."""
+        ...
+
+    def admit(self, candidate: Candidate) -> Admission: ...
+
+    def restore(self, lease: Lease) -> None:
+        """Count a lease that is held already (restart). Counted even where it no longer fits."""
+        ...
+
+    def release(self, holder: str) -> bool:
+        """Give back; False if nothing was held."""
+        ...
+
+
+@dataclass(slots=True)
+class Head:
+    """The newest block heard of; written by the intake, read by the stages."""
+
+    block: Block | None = None
+
+    def now(self, clock: Clock) -> float:
+        """The later of wall time and chain time: a deadline of the chain counts in whichever is ahead."""
+        return max(clock.now(), float(self.block.timestamp) if self.block else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The operator's figures for the path, in seconds and blocks.
+
+    `response_margin`: a result must be there this long before expiry. `max_run`: no task runs longer.
+    `confirmations`: blocks on top before a payment counts.
+    """
+
+    response_margin: float = 10.0
+    max_run: float = 3600.0
+    confirmations: int = 3
+    config_limit: int = 1 << 20
+    retry_pause: float = 1.0
+    retry_pause_max: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything a stage may use."""
+
+    journal: Journal
+    chain: Chain
+    sender: Sender
+    content: Content
+    runtime: Runtime
+    scheduler: Scheduler
+    clock: Clock
+    boot: str
+    head: Head = field(default_factory=Head)
+    policy: Policy = field(default_factory=Policy)
