@@ -38,9 +38,7 @@ class ProviderError(Exception):
     default_code: ClassVar[str] = "internal"
     default_retry: ClassVar[Retry] = Retry.NEVER
 
-    def __init__(
-        self, message: str, *, code: str | None = None, retry: Retry | None = None, remedy: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, code: str | None = None, retry: Retry | None = None, remedy: str = "") -> None:
         super().__init__(message)
         self.code = code or self.default_code
         self.retry = retry or self.default_retry

@@ -234,9 +234,7 @@ class Scheduler(Protocol):
         """The environment to serve a source in, None if the host has none of those offered."""
         ...
 
-    def grant_devices(
-        self, source: Address, environment: Environment, count: int
-    ) -> tuple[Device, ...] | None:
+    def grant_devices(self, source: Address, environment: Environment, count: int) -> tuple[Device, ...] | None:
         """Lease devices to a source's project, all or nothing; the same ones again if it holds them."""
         ...
 

@@ -1,0 +1,46 @@
+"""What the sender asks of the journal. The store implements it in the same database as the tasks, so that a
+task's transition and the transaction that it plans commit together."""
+
+from typing import Protocol
+
+from ogpu_provider.domain.intent import IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.units import Hash, Wei
+
+
+class Outbox(Protocol):
+    """Each method is one transaction, durable when it returns."""
+
+    async def open_intents(self) -> list[IntentRow]:
+        """Intents whose state is `open`, in the order in which they were planned."""
+        ...
+
+    async def signed(self, key: str) -> list[SignedTx]:
+        """Every transaction ever signed for an intent, oldest first."""
+        ...
+
+    async def put_signed(self, tx: SignedTx) -> None:
+        """Keep the raw bytes and move the intent to SIGNED. Returns before anything may be sent."""
+        ...
+
+    async def set_state(
+        self,
+        key: str,
+        state: IntentState,
+        *,
+        at: float,
+        tx_hash: Hash | None = None,
+        block_number: int | None = None,
+        block_hash: Hash | None = None,
+        gas_used: int | None = None,
+        fee_paid: Wei | None = None,
+    ) -> IntentRow:
+        """Move an intent; None leaves a column as it is, except that leaving MINED backwards clears the block."""
+        ...
+
+    async def highest_nonce(self) -> int | None:
+        """The highest nonce ever signed, None on a new journal."""
+        ...
+
+    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
+        """Whose transaction this is, among all that were ever signed."""
+        ...
