@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ogpu_provider.domain.admission import Admission, Candidate
 from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.content import Pin
 from ogpu_provider.domain.facts import Block, TaskView
 from ogpu_provider.domain.intent import Intent, IntentRow
+from ogpu_provider.domain.project import ProjectSpec, RunningProject
 from ogpu_provider.domain.resources import Device, Host, Lease
-from ogpu_provider.domain.source import DeliveryMethod, Environment, ServedSource, SourceParams
+from ogpu_provider.domain.source import Environment, ServedSource, SourceParams
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, Transition
 from ogpu_provider.domain.units import Address, Hash, Wei
-from ogpu_provider.domain.verdict import Verdict
 
 
 class Journal(Protocol):
@@ -105,12 +107,6 @@ class Sender(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    cid: str
-    link: str
-
-
 class Content(Protocol):
     """Documents that others chose to point at, and results that we publish."""
 
@@ -134,26 +130,6 @@ class Contract(Protocol):
     def violations(self, function: str, data: str) -> tuple[str, ...]:
         """Why the JSON text `data` is not an input of `function`; empty if it is."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectSpec:
-    """What to run for a source: the author's compose file as fetched, and the devices granted to it."""
-
-    source: Address
-    environment: Environment
-    compose: bytes
-    devices: tuple[Device, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RunningProject:
-    """A project found running with our labels."""
-
-    source: Address
-    environment: Environment
-    compose_sha256: str
-    devices: tuple[str, ...]
 
 
 class Runtime(Protocol):
@@ -191,37 +167,6 @@ class Runtime(Protocol):
     async def recover(self) -> list[RunningProject]:
         """Projects with our labels that still run, adopted; called once at start."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """All that the rules look at for one task. Amounts in wei, times in unix seconds.
-
-    `now` is the later of wall clock and chain time. `functions` is None while the project is not up.
-    """
-
-    task: Address
-    source: Address
-    client: Address | None
-    obliged: bool
-    payment: Wei
-    expiry: int
-    delivery: DeliveryMethod
-    environment: Environment | None
-    function: str
-    functions: frozenset[str] | None
-    violations: tuple[str, ...]
-    source_problem: str
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A verdict, and the lease if it was granted. Accepted without a lease: no room now, ask again."""
-
-    verdict: Verdict
-    lease: Lease | None = None
-    shortage: str = ""
 
 
 class Scheduler(Protocol):

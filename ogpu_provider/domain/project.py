@@ -1,0 +1,27 @@
+"""A source's compose project: what is to run, and what was found running."""
+
+from dataclasses import dataclass
+
+from ogpu_provider.domain.resources import Device
+from ogpu_provider.domain.source import Environment
+from ogpu_provider.domain.units import Address
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSpec:
+    """What to run for a source: the author's compose file as fetched, and the devices granted to it."""
+
+    source: Address
+    environment: Environment
+    compose: bytes
+    devices: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProject:
+    """A project found running with our labels."""
+
+    source: Address
+    environment: Environment
+    compose_sha256: str
+    devices: tuple[str, ...]
