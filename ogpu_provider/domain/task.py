@@ -80,6 +80,7 @@ class Task:
     """One row. `version` grows by one with every save and guards it; `boot` names the process that saved it.
 
     Times in unix seconds: `expiry` is the chain's, `deadline` is ours for having the result. `payment` in wei.
+    `accepted_at` is when the container took the last dispatch, 0 while that is unknown.
     `data` is the JSON text of the config's `data`. `obliged`: attempted on our behalf before we decided.
     """
 
@@ -103,6 +104,7 @@ class Task:
     devices: tuple[str, ...] = ()
     deadline: float = 0.0
     dispatches: int = 0
+    accepted_at: float = 0.0
     cid: str = ""
     link: str = ""
     response: Address | None = None
@@ -133,10 +135,14 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before something is heard of the task, or before `until` (unix seconds)."""
+    """Nothing to do before something is heard of the task, or before `until` (unix seconds).
+
+    `changes` are fields to keep meanwhile.
+    """
 
     until: float
     why: str
+    changes: Mapping[str, object] = field(default_factory=dict)
 
 
 Step = Transition | Wait

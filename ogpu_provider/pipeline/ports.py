@@ -57,6 +57,10 @@ class Journal(Protocol):
 
     async def intent(self, key: str) -> IntentRow | None: ...
 
+    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
+        """Whose transaction this is, among all that we ever signed."""
+        ...
+
     async def plan(self, intent: Intent, *, at: float) -> bool:
         """Add an intent outside the path of a task (register, announce); False if its key is there already."""
         ...
@@ -210,7 +214,8 @@ class Policy:
     """The operator's figures for the path, in seconds and blocks.
 
     `response_margin`: a result must be there this long before expiry. `max_run`: no task runs longer.
-    `confirmations`: blocks on top before a payment counts.
+    `confirmations`: blocks on top before a payment counts. `config_limit` in bytes. Transient errors are tried
+    again with a growing pause: a few times before the attempt (nothing is owed yet), until expiry after it.
     """
 
     response_margin: float = 10.0
@@ -219,6 +224,25 @@ class Policy:
     config_limit: int = 1 << 20
     retry_pause: float = 1.0
     retry_pause_max: float = 30.0
+    tries_before_attempt: int = 3
+    max_dispatches: int = 2
+
+
+class SourceBook:
+    """The sources that we serve or mean to, as the stages see them; written by the source keeper."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Address, ServedSource] = {}
+        self.paired = True
+
+    def get(self, address: Address) -> ServedSource | None:
+        return self._rows.get(address)
+
+    def put(self, source: ServedSource) -> None:
+        self._rows[source.address] = source
+
+    def all(self) -> list[ServedSource]:
+        return list(self._rows.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,4 +258,5 @@ class Ports:
     clock: Clock
     boot: str
     head: Head = field(default_factory=Head)
+    book: SourceBook = field(default_factory=SourceBook)
     policy: Policy = field(default_factory=Policy)

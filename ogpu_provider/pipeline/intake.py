@@ -1,0 +1,145 @@
+"""Where chain facts enter the path.
+
+Effects on rows come first and the cursor last, in the same transaction as the block's new rows: a crash in
+between re-reads the block, and every effect may happen twice.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from ogpu_provider.domain import facts
+from ogpu_provider.domain.facts import Block, Fact, TaskStatus, TaskView
+from ogpu_provider.domain.intent import Effect
+from ogpu_provider.domain.source import SourceState, SourceStatus
+from ogpu_provider.domain.task import Task, TaskState, Transition
+from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.conductor import Conductor
+from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.sources import SourceKeeper
+
+log = structlog.get_logger()
+
+_EARLY = frozenset(TaskState) - {s for s in TaskState if s.over} - {TaskState.SUBMITTED, TaskState.RESPONDED}
+
+
+class Intake:
+    def __init__(self, ports: Ports, conductor: Conductor, keeper: SourceKeeper) -> None:
+        self._ports = ports
+        self._conductor = conductor
+        self._keeper = keeper
+
+    async def deliver(self, block: Block, block_facts: Sequence[Fact]) -> None:
+        """Take in one block. Idempotent: the same block may be delivered again."""
+        self._ports.head.block = block
+        rows: dict[Address, Task] = {}
+        for fact in block_facts:
+            match fact:
+                case facts.TaskPublished():
+                    if self._serves(fact.source):
+                        rows[fact.task] = self._seen(fact.task, fact.source, block)
+                case facts.Attempted():
+                    if fact.provider == self._ports.chain.provider:
+                        await self._attempted(fact, rows)
+                case _:
+                    await self._observe(fact)
+        for task in await self._ports.journal.insert(list(rows.values()), block):
+            log.info("task_seen", task=task.address, source=task.source, block=block.number)
+            self._conductor.start(task)
+        self._conductor.nudge_settling()
+
+    async def adopt(self, view: TaskView) -> None:
+        """Take up an open task found by reading contract state, not by its log. One past its expiry is left."""
+        head, now = self._ports.head, self._ports.clock.now()
+        number = head.block.number if head.block else 0
+        row = Task(view.address, view.source, TaskState.SEEN, number, now, obliged=view.attempted_by_us)
+        if view.our_response is None and head.now(self._ports.clock) < view.expiry:
+            for task in await self._ports.journal.insert([row]):
+                log.info("task_adopted", task=task.address, source=task.source, obliged=task.obliged)
+                self._conductor.start(task)
+
+    def _serves(self, source: Address) -> bool:
+        row = self._ports.book.get(source)
+        return row is not None and row.state is not SourceState.DROPPED
+
+    def _seen(self, task: Address, source: Address, block: Block, obliged: bool = False) -> Task:
+        return Task(
+            task, source, TaskState.SEEN, block.number, self._ports.clock.now(), boot=self._ports.boot, obliged=obliged
+        )
+
+    async def _attempted(self, fact: facts.Attempted, rows: dict[Address, Task]) -> None:
+        """Ours, or the master's or an agent's on our behalf: the latter is work that we owe without having decided."""
+        ours = await self._ports.journal.intent_of(fact.origin.tx_hash)
+        if ours:
+            return
+        row = await self._ports.journal.task(fact.task)
+        if row is None:
+            view = await self._ports.chain.standing(fact.task)
+            head = self._ports.head.block
+            assert head is not None
+            rows[fact.task] = self._seen(fact.task, view.source, head, obliged=True)
+            return
+
+        def oblige(task: Task) -> Transition | Mapping[str, object] | None:
+            if task.state is TaskState.DECLINED:
+                return Transition(TaskState.SEEN, {"obliged": True, "function": "", "expiry": 0})
+            return {"obliged": True} if task.state in _EARLY and not task.obliged else None
+
+        await self._conductor.apply(fact.task, oblige)
+
+    async def _observe(self, fact: Fact) -> None:
+        match fact:
+            case facts.TaskStatusChanged():
+                await self._status(fact)
+            case facts.ResponseSubmitted():
+                await self._response(fact)
+            case facts.Registered(provider=provider) if provider == self._ports.chain.provider:
+                self._keeper.want(fact.source)
+            case facts.SourcePublished():
+                self._keeper.published(fact.source)
+            case facts.SourceUpdated():
+                self._keeper.changed(fact.source)
+            case facts.SourceStatusChanged(status=SourceStatus.INACTIVE):
+                self._keeper.retire(fact.source)
+            case facts.RemoveContainer(provider=provider) if provider == self._ports.chain.provider:
+                self._keeper.remove(fact.source)
+            case facts.ProviderRemoved(provider=provider) if provider == self._ports.chain.provider:
+                log.error("provider_removed", remedy="pair again with the master; no task is taken until then")
+                self._ports.book.paired = False
+            case _:
+                pass
+
+    async def _status(self, fact: facts.TaskStatusChanged) -> None:
+        block = fact.origin.block_number
+        ours = None
+        if fact.status is TaskStatus.FINALIZED:
+            ours = await self._ports.journal.intent_of(fact.origin.tx_hash)
+
+        def decide(task: Task) -> Transition | Mapping[str, object] | None:
+            if task.state.over:
+                return None
+            if fact.status is TaskStatus.CANCELED:
+                return _ended(TaskState.CANCELED, "chain.canceled", "the client canceled the task")
+            if fact.status is TaskStatus.EXPIRED:
+                return _ended(TaskState.EXPIRED, "chain.expired", "the task expired on chain")
+            if fact.status is not TaskStatus.FINALIZED:
+                return None
+            if task.state in _EARLY and ours is None:
+                return _ended(TaskState.LOST, "lost.other_won", "another provider's response was first")
+            return {"finalized_block": block} if task.finalized_block is None else None
+
+        await self._conductor.apply(fact.task, decide)
+
+    async def _response(self, fact: facts.ResponseSubmitted) -> None:
+        """The log does not say whose response it is: it is ours if the transaction is."""
+        ours = await self._ports.journal.intent_of(fact.origin.tx_hash)
+        if ours is None or ours.intent.effect is not Effect.SUBMIT_RESPONSE:
+            return
+        await self._conductor.apply(
+            fact.task, lambda task: {"response": fact.response} if task.response is None else None
+        )
+
+
+def _ended(state: TaskState, code: str, text: str) -> Transition:
+    return Transition(state, reasons=(Reason(code, text),))

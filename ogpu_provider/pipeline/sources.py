@@ -1,0 +1,287 @@
+"""Which sources we serve, and keeping their projects warm.
+
+WANTED -> fetch -> gate -> devices -> up -> register -> READY. A project is up and answers before we register, so
+that we never promise to serve what cannot run here. Each source has its own loop; one that fails is tried again
+with a growing pause if the error says that this may help.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from ogpu_provider.domain.errors import EngineError, FetchError, ProviderError, Retry
+from ogpu_provider.domain.intent import Intent, IntentState
+from ogpu_provider.domain.project import ProjectSpec
+from ogpu_provider.domain.resources import Lease, source_holder
+from ogpu_provider.domain.source import (
+    Environment,
+    ServedSource,
+    SourceMetadata,
+    SourceParams,
+    SourceState,
+    SourceStatus,
+)
+from ogpu_provider.domain.units import Address
+from ogpu_provider.pipeline.ports import Ports
+
+log = structlog.get_logger()
+
+METADATA_LIMIT = COMPOSE_LIMIT = 256 * 1024
+"""Bytes; larger documents are refused unread."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePolicy:
+    """Which sources the operator wants: all of them, or a list; never the denied ones. Pauses in seconds."""
+
+    serve_all: bool = False
+    listed: frozenset[Address] = frozenset()
+    denied: frozenset[Address] = frozenset()
+    retry_pause: float = 15.0
+    retry_pause_max: float = 600.0
+    at_once: int = 2
+    register_timeout: float = 120.0
+
+    def wants(self, source: Address) -> bool:
+        return source not in self.denied and (self.serve_all or source in self.listed)
+
+
+class Unfit(ProviderError):
+    """This host cannot serve the source; trying again helps only when something changes."""
+
+    default_code = "source.unfit"
+
+
+class SourceKeeper:
+    """`on_change` is told of each source whose state changed; `on_ready` of one that became ready."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        policy: SourcePolicy,
+        *,
+        on_change: Callable[[Address], None],
+        on_ready: Callable[[Address], Awaitable[None]],
+        busy: Callable[[Address], bool],
+    ) -> None:
+        self._ports = ports
+        self._policy = policy
+        self._on_change = on_change
+        self._on_ready = on_ready
+        self._busy = busy
+        self._wakes: dict[Address, asyncio.Event] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._limit = asyncio.Semaphore(policy.at_once)
+
+    async def restore(self) -> None:
+        """Read our sources from the journal and the devices that running projects hold. Before `run`."""
+        for row in await self._ports.journal.sources():
+            self._ports.book.put(
+                replace(row, state=SourceState.WANTED) if row.state is not SourceState.DROPPED else row
+            )
+        for project in await self._ports.runtime.recover():
+            self._ports.scheduler.restore(Lease(source_holder(project.source), 0, project.devices, project.source))
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            for row in self._ports.book.all():
+                if row.state is not SourceState.DROPPED:
+                    self.want(row.address)
+            for address in self._policy.listed:
+                self.want(address)
+            if self._policy.serve_all:
+                for address in await self._ports.chain.all_sources():
+                    self.published(address)
+            await asyncio.Event().wait()
+
+    def want(self, address: Address) -> None:
+        """Serve a source from now on (again). A denied one stays out."""
+        if address in self._policy.denied:
+            return
+        row = self._ports.book.get(address)
+        if row is None or row.state is SourceState.DROPPED:
+            self._ports.book.put(ServedSource(address, SourceState.WANTED, updated_at=self._ports.clock.now()))
+        if wake := self._wakes.get(address):
+            wake.set()
+        elif self._group:
+            self._wakes[address] = asyncio.Event()
+            self._group.create_task(self._keep(address), name=f"source {address}")
+
+    def published(self, address: Address) -> None:
+        if self._policy.wants(address) and self._ports.book.get(address) is None:
+            self.want(address)
+
+    def changed(self, address: Address) -> None:
+        """Its parameters, its project or its containers are not what they were: look again."""
+        if wake := self._wakes.get(address):
+            wake.set()
+
+    def retire(self, address: Address) -> None:
+        """Inactive on chain: no new tasks; the project goes down when the last task is over."""
+        self.changed(address)
+
+    def remove(self, address: Address) -> None:
+        """The master's RemoveContainer: the project goes down now; the registration stays."""
+        if self._ports.book.get(address) and self._group:
+            self._group.create_task(self._remove(address), name=f"remove {address}")
+
+    async def _remove(self, address: Address) -> None:
+        await self._drop(address, "source.removed", "the master asked to remove its containers")
+        self.changed(address)
+
+    async def _keep(self, address: Address) -> None:
+        wake = self._wakes[address]
+        tries = 0
+        try:
+            while (row := self._ports.book.get(address)) and row.state is not SourceState.DROPPED:
+                wake.clear()
+                error = await self._try_to_serve(address)
+                if error is None:
+                    tries = 0
+                    await wake.wait()
+                    continue
+                pause = min(self._policy.retry_pause * 2**tries, self._policy.retry_pause_max)
+                tries += 1
+                await self._pause(wake, None if error.retry is Retry.NEVER else pause)
+        finally:
+            del self._wakes[address]
+
+    async def _pause(self, wake: asyncio.Event, seconds: float | None) -> None:
+        waits: set[asyncio.Future[object]] = {asyncio.ensure_future(wake.wait())}
+        if seconds is not None:
+            waits.add(asyncio.ensure_future(self._ports.clock.sleep(seconds)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _try_to_serve(self, address: Address) -> ProviderError | None:
+        try:
+            async with self._limit:
+                await self._serve(address)
+        except ProviderError as error:
+            row = self._row(address)
+            if row.state is not SourceState.DROPPED:
+                await self._put(replace(row, state=SourceState.UNFIT, code=error.code, reason=str(error)))
+                log.warning("source_unfit", source=address, code=error.code, reason=str(error), remedy=error.remedy)
+            return error
+        return None
+
+    async def _serve(self, address: Address) -> None:
+        params = await self._ports.chain.source(address)
+        if params.status is SourceStatus.INACTIVE:
+            if not self._busy(address):
+                await self._drop(address, "source.inactive", "its client has set it inactive")
+            return
+        registered = await self._ports.chain.registered_environment(address)
+        environment = registered or self._ports.scheduler.choose_environment(params.environments)
+        if environment is None or environment not in self._ports.scheduler.host.environments:
+            raise Unfit(_no_environment(params, registered), code="environment.none")
+        row = replace(self._row(address), params=params, environment=environment, registered=bool(registered))
+        metadata = await self._metadata(params)
+        compose = await self._compose(metadata, environment)
+        digest = hashlib.sha256(compose).hexdigest()
+        row = replace(row, name=metadata.name, compose_sha256=digest)
+        if not (self._row(address).state is SourceState.READY and self._row(address).compose_sha256 == digest):
+            row = replace(row, state=SourceState.WANTED, code="", reason="")
+            await self._put(row)
+        devices = await self._bring_up(row, environment, compose)
+        if not registered:
+            await self._register(address, environment)
+        if self._row(address).state is SourceState.DROPPED:
+            return
+        ready = replace(row, state=SourceState.READY, registered=True, devices=devices, code="", reason="")
+        await self._put(ready)
+        log.info("source_ready", source=address, name=row.name, environment=environment.label, devices=devices)
+        await self._on_ready(address)
+
+    async def _bring_up(self, row: ServedSource, environment: Environment, compose: bytes) -> tuple[str, ...]:
+        need = await self._ports.runtime.device_need(compose, environment)
+        devices = self._ports.scheduler.grant_devices(row.address, environment, need)
+        if devices is None:
+            text = f"needs {need} free {environment.label} device(s)"
+            raise Unfit(text, code="capacity.devices", retry=Retry.LATER)
+        try:
+            await self._ports.runtime.up(ProjectSpec(row.address, environment, compose, devices))
+        except ProviderError:
+            self._ports.scheduler.release(source_holder(row.address))
+            raise
+        return tuple(device.id for device in devices)
+
+    async def _register(self, address: Address, environment: Environment) -> None:
+        """Plan the registration once, then wait for its transaction. A refused one is planned anew next time."""
+        intent = self._ports.chain.intent_register(address, environment)
+        intent = await self._unused(intent)
+        await self._ports.journal.plan(intent, at=self._ports.clock.now())
+        self._ports.sender.wake()
+        give_up = self._ports.clock.monotonic() + self._policy.register_timeout
+        while self._ports.clock.monotonic() < give_up:
+            row = await self._ports.journal.intent(intent.key)
+            if row and row.state in (IntentState.REVERTED, IntentState.ABANDONED):
+                text = "the chain refused the registration: check lockup, pairing and the source's minimum"
+                raise Unfit(text, code="register.reverted", retry=Retry.LATER)
+            if row and row.state in (IntentState.MINED, IntentState.CONFIRMED):
+                return
+            await self._ports.clock.sleep(0.2)
+        raise EngineError("the registration is not in a block yet", code="register.pending", retry=Retry.LATER)
+
+    async def _unused(self, intent: Intent) -> Intent:
+        """The first key of this effect that is still open or was never planned."""
+        number = 1
+        while True:
+            candidate = replace(intent, key=f"{intent.key}:{number}")
+            row = await self._ports.journal.intent(candidate.key)
+            if row is None or row.state.open:
+                return candidate
+            number += 1
+
+    async def _metadata(self, params: SourceParams) -> SourceMetadata:
+        body = await self._ports.content.get(params.metadata_url, limit=METADATA_LIMIT)
+        try:
+            document: Any = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            text = f"the source's metadata is not JSON: {error}"
+            raise FetchError(text, code="metadata.not_json", retry=Retry.LATER) from error
+        if not isinstance(document, dict):
+            raise FetchError("the source's metadata is not an object", code="metadata.not_json", retry=Retry.LATER)
+        urls = {env: document[env.label] for env in Environment if isinstance(document.get(env.label), str)}
+        return SourceMetadata(
+            name=str(document.get("name") or "")[:200],
+            description=str(document.get("description") or "")[:2000],
+            compose_urls={env: url for env, url in urls.items() if url},
+        )
+
+    async def _compose(self, metadata: SourceMetadata, environment: Environment) -> bytes:
+        url = metadata.compose_urls.get(environment)
+        if not url:
+            text = f"the source's metadata names no compose file for {environment.label}"
+            raise Unfit(text, code="metadata.no_compose", retry=Retry.LATER)
+        return await self._ports.content.get(url, limit=COMPOSE_LIMIT)
+
+    async def _drop(self, address: Address, code: str, reason: str) -> None:
+        await self._put(replace(self._row(address), state=SourceState.DROPPED, code=code, reason=reason, devices=()))
+        log.warning("source_dropped", source=address, code=code, reason=reason)
+        await self._ports.runtime.down(address)
+        self._ports.scheduler.release(source_holder(address))
+
+    def _row(self, address: Address) -> ServedSource:
+        return self._ports.book.get(address) or ServedSource(address, SourceState.WANTED)
+
+    async def _put(self, row: ServedSource) -> None:
+        row = replace(row, updated_at=self._ports.clock.now())
+        self._ports.book.put(row)
+        await self._ports.journal.save_source(row)
+        self._on_change(row.address)
+
+
+def _no_environment(params: SourceParams, registered: Environment | None) -> str:
+    offered = ", ".join(sorted(env.label for env in params.environments)) or "nothing"
+    if registered:
+        return f"registered for {registered.label}, which this host does not have"
+    return f"offers {offered}, and this host has none of it"

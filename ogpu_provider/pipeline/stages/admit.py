@@ -1,0 +1,123 @@
+"""SEEN -> ADMITTED | DECLINED: may we, should we, and is there room?"""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from ogpu_provider.domain.admission import Candidate
+from ogpu_provider.domain.source import ServedSource, SourceParams, SourceState
+from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
+from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.standing import ended
+
+
+async def admit(task: Task, ports: Ports) -> Step:
+    source = ports.book.get(task.source)
+    if source is None or source.state is SourceState.DROPPED or source.params is None:
+        reason = source.reason if source and source.reason else "this host does not serve the source"
+        return _declined(Reason("source.not_served", reason))
+    if not task.expiry:
+        task, end = await _read_chain(task, source.params, ports)
+        if end:
+            return end
+    now = ports.head.now(ports.clock)
+    give_up = task.expiry - ports.policy.response_margin
+    known = _known(task)
+    if now >= give_up:
+        return Transition(
+            TaskState.DECLINED,
+            known,
+            (Reason("time.expired", f"expires at {task.expiry}, {task.expiry - now:.0f} s from now"),),
+        )
+    if source.state is SourceState.WANTED:
+        return Wait(give_up, f"source {source.name or source.address} is being prepared", known)
+    if not task.function:
+        config = await ports.content.get(task.config_url, limit=ports.policy.config_limit)
+        function, data, problem = _parse_config(config)
+        if problem:
+            return Transition(TaskState.DECLINED, known, (problem,))
+        task = replace(task, function=function, data=data)
+        known = _known(task)
+    return await _decide(task, source, ports, now, give_up)
+
+
+async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, give_up: float) -> Step:
+    contract = await ports.runtime.contract(source.address)
+    functions = contract.functions if contract else None
+    violations: tuple[str, ...] = ()
+    if contract and task.function in contract.functions:
+        violations = contract.violations(task.function, task.data)
+    assert source.params is not None
+    problem = source.reason if source.state is not SourceState.READY else ""
+    if not ports.book.paired:
+        problem = "the master has removed this provider"
+    admission = ports.scheduler.admit(
+        Candidate(
+            task=task.address,
+            source=task.source,
+            client=source.params.client,
+            obliged=task.obliged,
+            payment=task.payment,
+            expiry=task.expiry,
+            delivery=source.params.delivery,
+            environment=source.environment,
+            function=task.function,
+            functions=functions,
+            violations=violations,
+            source_problem=problem,
+            now=now,
+        )
+    )
+    known = _known(task)
+    if not admission.verdict.accepted:
+        return Transition(TaskState.DECLINED, known, admission.verdict.reasons)
+    if admission.lease is None:
+        return Wait(give_up, admission.shortage, known)
+    return Transition(
+        TaskState.ADMITTED,
+        known
+        | {
+            "environment": source.environment,
+            "slots": admission.lease.slots,
+            "devices": admission.lease.devices,
+            "deadline": min(give_up, now + ports.policy.max_run),
+        },
+    )
+
+
+async def _read_chain(task: Task, params: SourceParams, ports: Ports) -> tuple[Task, Transition | None]:
+    """Parameters and, for a task that was not published just now, what has become of it since."""
+    fresh = task.boot in ("", ports.boot) and not task.obliged
+    read = ports.chain.published if fresh else ports.chain.standing
+    view = await read(task.address)
+    task = replace(
+        task,
+        payment=view.payment,
+        expiry=view.expiry,
+        config_url=view.config_url,
+        delivery=params.delivery,
+        obliged=task.obliged or view.attempted_by_us,
+    )
+    return task, ended(view, ports.chain.provider, _known(task))
+
+
+def _known(task: Task) -> dict[str, object]:
+    names = ("payment", "expiry", "config_url", "delivery", "obliged", "function", "data")
+    return {name: getattr(task, name) for name in names}
+
+
+def _parse_config(body: bytes) -> tuple[str, str, Reason | None]:
+    """The protocol's config document: `{function_name: str, data: object, ...}`; extra keys are allowed."""
+    try:
+        config: Any = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        return "", "", Reason("config.not_json", f"the task's config is not JSON: {error}")
+    function = config.get("function_name") if isinstance(config, dict) else None
+    if not isinstance(function, str) or not function:
+        return "", "", Reason("config.no_function", "the task's config has no function_name")
+    return function, json.dumps(config.get("data"), separators=(",", ":")), None
+
+
+def _declined(reason: Reason) -> Transition:
+    return Transition(TaskState.DECLINED, reasons=(reason,))

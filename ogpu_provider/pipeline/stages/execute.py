@@ -1,0 +1,43 @@
+"""EXECUTING -> PRODUCED: call the container once, then wait for its callback or our own deadline.
+
+A handler that fails sends nothing, so the deadline is ours. The framework inside the container has neither a
+status route nor deduplication, and posts its result once: after a restart we cannot know whether the call was
+made or its result fell into our absence. So we wait for half of the time left and only then call again
+(at-least-once computation, still one response).
+"""
+
+from ogpu_provider.domain.errors import EngineError
+from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
+from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.ports import Ports
+
+
+async def execute(task: Task, ports: Ports) -> Step:
+    if await ports.journal.result(task.address) is not None:
+        return Transition(TaskState.PRODUCED)
+    now = ports.head.now(ports.clock)
+    if now >= task.deadline:
+        text = "the container sent no result in time (a handler that fails sends none; see the task's logs)"
+        return Transition(TaskState.FAILED, reasons=(Reason("execute.no_result", text),))
+    try:
+        await ports.runtime.health(task.source)
+    except EngineError as error:
+        return _again(task, ports, error, now)
+    if task.boot != ports.boot:
+        half = task.updated_at + (task.deadline - task.updated_at) / 2
+        if now < half:
+            return Wait(half, "dispatched before the restart; its result may still arrive")
+        return Transition(TaskState.EXECUTING, {"dispatches": task.dispatches + 1, "accepted_at": 0.0})
+    if task.accepted_at:
+        return Wait(task.deadline, "the container is at work")
+    await ports.runtime.dispatch(task.source, task.address, task.function, task.data)
+    return Wait(task.deadline, "the container is at work", {"accepted_at": ports.clock.now()})
+
+
+def _again(task: Task, ports: Ports, error: EngineError, now: float) -> Step:
+    """The project is gone with the work in it; the keeper brings it up again. Call once more, or give up."""
+    if task.dispatches >= ports.policy.max_dispatches:
+        return Transition(TaskState.FAILED, reasons=(Reason(error.code, str(error)),))
+    if task.accepted_at:
+        return Transition(TaskState.EXECUTING, {"dispatches": task.dispatches + 1, "accepted_at": 0.0})
+    return Wait(min(task.deadline, now + ports.policy.retry_pause), f"waiting for the project: {error}")

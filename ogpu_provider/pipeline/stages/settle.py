@@ -1,0 +1,26 @@
+"""SUBMITTED, RESPONDED -> SETTLED | LOST: only a fact deep enough in the chain settles a task.
+
+The intake writes `response` and `finalized_block` into the row as their logs arrive.
+"""
+
+import math
+
+from ogpu_provider.domain.source import DeliveryMethod
+from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
+from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.ports import Ports
+
+
+async def settle(task: Task, ports: Ports) -> Step:
+    if task.finalized_block is None:
+        manual = task.delivery is DeliveryMethod.MANUAL_CONFIRMATION
+        if task.response and manual and task.state is TaskState.SUBMITTED:
+            return Transition(TaskState.RESPONDED)
+        return Wait(math.inf, "the client has to confirm" if task.response else "the response is not in a block yet")
+    head = ports.head.block
+    if head is None or head.number < task.finalized_block + ports.policy.confirmations:
+        return Wait(math.inf, f"waiting for {ports.policy.confirmations} blocks on top of {task.finalized_block}")
+    winner = await ports.chain.winner(task.address)
+    if winner == ports.chain.provider:
+        return Transition(TaskState.SETTLED)
+    return Transition(TaskState.LOST, reasons=(Reason("lost.other_won", f"provider {winner} was paid"),))

@@ -1,0 +1,13 @@
+"""PINNED -> SUBMITTED: say on chain where the result is. Ordered behind the attempt by nonce, so it need not wait."""
+
+from ogpu_provider.domain.task import Step, Task, TaskState, Transition
+from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.ports import Ports
+
+
+async def submit(task: Task, ports: Ports) -> Step:
+    if ports.head.now(ports.clock) >= task.expiry:
+        text = f"the task expired at {task.expiry}, before its result could be submitted"
+        return Transition(TaskState.EXPIRED, reasons=(Reason("submit.late", text),))
+    intent = ports.chain.intent_submit(task.address, task.link, task.payment, float(task.expiry))
+    return Transition(TaskState.SUBMITTED, intent=intent)
