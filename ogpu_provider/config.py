@@ -1,0 +1,213 @@
+"""Settings from a TOML file, overridden by `OGPU_PROVIDER_<SECTION>__<KEY>` variables. The only reader of config files.
+
+Parts of the daemon never see this module; `daemon.py` gives each part the figures of its section. There is no
+setting that holds a key or a password, only places where one is kept.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import platformdirs
+from pydantic import ValidationError
+
+from ogpu_provider import environment
+from ogpu_provider.domain.errors import ConfigError
+from ogpu_provider.domain.units import coin
+from ogpu_provider.settings import APP, Section, Settings, Wallet
+
+RESERVED = frozenset({"CONFIG", "DEBUG"})
+"""Variables with our prefix that are not settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as `config explain` shows it. `origin`: default, file, or the variable's name."""
+
+    key: str
+    value: object
+    default: object
+    origin: str
+    variable: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings, and where each came from. `file` is None if there was none."""
+
+    settings: Settings
+    file: Path | None
+    origins: Mapping[str, str]
+
+    def explain(self, key: str = "") -> list[Setting]:
+        """The settings under `key` (a section, a setting, or all). Raises ConfigError for an unknown key."""
+        found = [s for s in self._every() if not key or s.key == key or s.key.startswith(key + ".")]
+        if not found:
+            sections = ", ".join(Settings.model_fields)
+            raise ConfigError(f"there is no setting {key}", code="config.unknown_key", remedy=f"choose from {sections}")
+        return found
+
+    def _every(self) -> Iterator[Setting]:
+        for name, top in Settings.model_fields.items():
+            value = getattr(self.settings, name)
+            if not isinstance(value, Section):
+                default = top.get_default(call_default_factory=True, validated_data={})
+                yield self._setting(name, value, default, top.description)
+                continue
+            for inner, field in type(value).model_fields.items():
+                key = f"{name}.{inner}"
+                yield self._setting(key, getattr(value, inner), field.get_default(), field.description)
+
+    def _setting(self, key: str, value: object, default: object, meaning: str | None) -> Setting:
+        shown, usual = _shown(key, value), _shown(key, default)
+        return Setting(key, shown, usual, self.origins.get(key, "default"), variable(key), meaning or "")
+
+
+def _shown(key: str, value: object) -> object:
+    """As the operator would write it; a URL's password or query (endpoint keys live there) is left out."""
+    if key == "admission.min_payment" and isinstance(value, int):
+        return coin(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, str) and "://" in value:
+        return re.sub(r"\?.+", "?…", re.sub(r"//[^/@]+@", "//…@", value))
+    return value
+
+
+def variable(key: str) -> str:
+    """The environment variable that overrides a setting: network.rpc_url -> OGPU_PROVIDER_NETWORK__RPC_URL."""
+    return environment.PREFIX + key.replace(".", "__").upper()
+
+
+def default_file() -> Path:
+    return platformdirs.user_config_path(APP) / "config.toml"
+
+
+def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Configuration:
+    """Read the settings. Without `file`, the default one is read if it exists.
+
+    Raises ConfigError, naming each wrong key and where it stands: `config.missing_file`, `config.unreadable`,
+    `config.syntax`, `config.unknown_key`, `config.invalid`. Values are never repeated in the message.
+    """
+    ours = environment.variables(environ)
+    if file is None and (named := ours.get("CONFIG")):
+        file = Path(named)
+    path = file or default_file()
+    if file is None and not path.exists():
+        tree: dict[str, object] = {}
+        used = None
+    else:
+        tree, used = _read_toml(path), path
+    origins = dict.fromkeys(_leaves(tree), "file")
+    for name, text in sorted(ours.items()):
+        if name in RESERVED:
+            continue
+        section, _, key = name.lower().partition("__")
+        _put(tree, section, key, text)
+        origins[f"{section}.{key}" if key else section] = environment.PREFIX + name
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise _refusal(error, used, origins) from None
+    return Configuration(settings, used, MappingProxyType(origins))
+
+
+def _put(tree: dict[str, object], section: str, key: str, text: str) -> None:
+    if not key:
+        tree[section] = text
+        return
+    inner = tree.get(section, {})
+    tree[section] = {**inner, key: text} if isinstance(inner, dict) else {key: text}
+
+
+def _leaves(tree: Mapping[str, object]) -> Iterator[str]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from (f"{name}.{inner}" for inner in value)
+        else:
+            yield name
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file", code="config.missing_file", remedy="check --config") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", code="config.unreadable", remedy="make the file readable for this user"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}", code="config.syntax", remedy="correct the TOML at that place") from None
+
+
+def _refusal(error: ValidationError, file: Path | None, origins: Mapping[str, str]) -> ConfigError:
+    lines, unknown = [], False
+    for problem in error.errors(include_input=False, include_url=False):
+        # a union adds its branch names to the path; a setting is two words deep
+        key = ".".join(str(part) for part in problem["loc"][:2])
+        origin = origins.get(key) or next((o for k, o in origins.items() if k.startswith(key)), "file")
+        place = str(file) if origin == "file" and file else origin
+        unknown = unknown or problem["type"] == "extra_forbidden"
+        what = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        line = f"{place}: {key}: {what}" if key else f"{place}: {what}"
+        if line not in lines:
+            lines.append(line.replace("Value error, ", ""))
+    return ConfigError(
+        "\n  ".join(lines),
+        code="config.unknown_key" if unknown else "config.invalid",
+        remedy="`ogpu-provider config explain` lists every setting with its meaning",
+    )
+
+
+def wallet_password(wallet: Wallet, environ: Mapping[str, str] = os.environ) -> environment.Secret | None:
+    """The keystore's password from where the settings say it is, None if they say nothing.
+
+    Raises ConfigError (`config.password`) if that place does not answer, or others can read it.
+    """
+    if wallet.password_fd is not None:
+        return _password(wallet.password_fd, f"descriptor {wallet.password_fd}")
+    if wallet.password_credential:
+        directory = environment.credentials_directory(environ)
+        if directory is None:
+            raise ConfigError(
+                "wallet.password_credential: this process was given no systemd credentials",
+                code="config.password",
+                remedy="start it as the service that has LoadCredential, or use wallet.password_file",
+            )
+        path = directory / wallet.password_credential
+        return _password(path, str(path))
+    if wallet.password_file:
+        _owner_only(wallet.password_file)
+        return _password(wallet.password_file, str(wallet.password_file))
+    return None
+
+
+def _owner_only(path: Path) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", code="config.password") from error
+    if status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(
+            f"{path}: other users can read or own the password file", code="config.password", remedy=f"chmod 600 {path}"
+        )
+
+
+def _password(place: Path | int, name: str) -> environment.Secret:
+    try:
+        with open(place, encoding="utf-8") as stream:
+            text = stream.readline(4097).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}: cannot read the password", code="config.password") from error
+    if not text:
+        raise ConfigError(f"{name}: the password is empty", code="config.password")
+    return environment.Secret(text)

@@ -1,0 +1,174 @@
+"""What an operator can set, section by section, with meanings and defaults. `config.py` fills it."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ogpu_provider.domain.units import Address, Wei, wei
+
+APP = "ogpu-provider"
+
+
+def _wei(value: object) -> Wei:
+    try:
+        if isinstance(value, str):
+            return wei(value)
+    except (ValueError, ArithmeticError):
+        pass
+    raise ValueError('an amount in coin with at most 18 decimals, in quotes so that no digit is lost: "0.01"')
+
+
+def _address(value: object) -> Address:
+    if not isinstance(value, str) or not re.fullmatch(r"0x[0-9a-fA-F]{40}", value):
+        raise ValueError("an address is 0x and 40 hex digits")
+    from eth_utils.address import to_checksum_address
+
+    checksummed = to_checksum_address(value)
+    if value != checksummed and value[2:] not in (value[2:].lower(), value[2:].upper()):
+        raise ValueError("the address has a wrong checksum: a digit or a letter's case is mistaken")
+    return Address(checksummed)
+
+
+def _listed(value: object) -> object:
+    """Variables hold lists as comma-separated text."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _served(value: object) -> object:
+    return value if value == "all" else _listed(value)
+
+
+def _web(*schemes: str) -> BeforeValidator:
+    def check(value: object) -> object:
+        if isinstance(value, str) and value.partition("://")[0] not in schemes:
+            raise ValueError(f"a URL that starts with {' or '.join(s + '://' for s in schemes)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _home(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
+CoinAmount = Annotated[int, BeforeValidator(_wei)]
+AddressText = Annotated[str, BeforeValidator(_address)]
+Addresses = Annotated[tuple[AddressText, ...], BeforeValidator(_listed)]
+Served = Annotated[Literal["all"] | tuple[AddressText, ...], BeforeValidator(_served)]
+HttpUrl = Annotated[str, _web("http", "https")]
+SocketUrl = Annotated[str, _web("ws", "wss")]
+UserPath = Annotated[Path, BeforeValidator(_home)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Network(Section):
+    name: Literal["mainnet", "testnet", "devnet"] = Field("mainnet", description="Which OpenGPU network to serve.")
+    rpc_url: HttpUrl | None = Field(None, description="RPC endpoint; unset: the network's public one.")
+    ws_url: SocketUrl | None = Field(None, description="WebSocket endpoint for new blocks; unset: the network's.")
+    publish_url: HttpUrl | None = Field(None, description="Where results are pinned; unset: the network's service.")
+    gateway_url: HttpUrl | None = Field(None, description="IPFS gateway that links point to; unset: the network's.")
+    confirmations: int = Field(3, ge=0, le=1000, description="Blocks on top before a payment counts.")
+    allow_private_urls: bool = Field(
+        False, description="Fetch documents from private addresses too. Only a devnet may: it lives on this host."
+    )
+
+    @model_validator(mode="after")
+    def _devnet_only(self) -> "Network":
+        if self.allow_private_urls and self.name != "devnet":
+            raise ValueError("allow_private_urls is for a devnet only: on a real network it opens this host's network")
+        if self.name == "devnet" and self.rpc_url is None:
+            raise ValueError("a devnet has no fixed address: set rpc_url to what `ogpu-provider devnet up` printed")
+        return self
+
+
+class Wallet(Section):
+    keystore: UserPath | None = Field(
+        None, description="Encrypted keystore (V3) of the provider key; unset: keystore.json in data_dir."
+    )
+    password_file: UserPath | None = Field(
+        None, description="File with the keystore's password, readable by its owner only."
+    )
+    password_credential: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._-]+$", description="Name of the systemd credential with the password."
+    )
+    password_fd: int | None = Field(None, ge=0, description="Open file descriptor to read the password from, once.")
+
+
+class Sources(Section):
+    serve: Served = Field((), description='Source addresses to serve, or "all". Empty: none.')
+    deny: Addresses = Field((), description='Sources never to serve, also under "all".')
+
+
+class AdmissionRules(Section):
+    min_payment: CoinAmount = Field(0, description='Lowest payment for a task, in coin, as text: "0.01".')
+    allow_clients: Addresses = Field((), description="If not empty: work for these clients only.")
+    deny_clients: Addresses = Field((), description="Clients never to work for.")
+    min_time_left: Seconds = Field(30.0, description="Seconds before expiry that a task must have left.")
+    cpu_slots: int | None = Field(None, ge=1, le=4096, description="Tasks at once; unset: one per two processors.")
+    slots_per_source: int = Field(1, ge=1, le=4096, description="Tasks at once in one source's container.")
+
+
+class Execution(Section):
+    response_margin: Seconds = Field(10.0, description="Seconds before expiry when the result must be there.")
+    max_run: Seconds = Field(3600.0, description="Seconds after which a task is given up.")
+    ready_timeout: Seconds = Field(300.0, description="Seconds for a started project to answer.")
+    pull_timeout: Seconds = Field(1800.0, description="Seconds for one image to be pulled.")
+    result_limit: int = Field(32 << 20, gt=0, le=1 << 30, description="Largest result, in bytes.")
+
+
+class Callback(Section):
+    host: str = Field("auto", min_length=1, description="Address that containers post to; auto: the bridge gateway.")
+    port: int = Field(0, ge=0, le=65535, description="Its port; 0: a free one is chosen once and remembered.")
+
+
+class Runtime(Section):
+    engine: Literal["docker", "processes"] = Field(
+        "docker", description="What runs sources. processes is for the demo on a devnet: it isolates nothing."
+    )
+    docker_host: str | None = Field(None, description="Engine's socket, unix:///…; unset: the engine's default.")
+    compose: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (), description="Compose command, as a list of words; empty: the first one found that is new enough."
+    )
+    instance: str = Field(
+        "default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="Tells several daemons on one engine apart."
+    )
+
+
+class Logs(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")
+    format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, JSON elsewhere.")
+
+
+class Settings(Section):
+    """Everything an operator can set. Amounts in wei, times in seconds, sizes in bytes."""
+
+    data_dir: UserPath = Field(
+        default_factory=lambda: platformdirs.user_data_path(APP), description="Journal, logs of tasks, keystore."
+    )
+    network: Network = Network()
+    wallet: Wallet = Wallet()
+    sources: Sources = Sources()
+    admission: AdmissionRules = AdmissionRules()
+    execution: Execution = Execution()
+    callback: Callback = Callback()
+    runtime: Runtime = Runtime()
+    logs: Logs = Logs()
+
+    @model_validator(mode="after")
+    def _isolated(self) -> "Settings":
+        if self.runtime.engine == "processes" and self.network.name != "devnet":
+            raise ValueError("runtime.engine: processes runs sources without isolation, on a devnet only")
+        return self
+
+    @property
+    def keystore(self) -> Path:
+        return self.wallet.keystore or self.data_dir / "keystore.json"
