@@ -1,0 +1,180 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ogpu_provider.domain.admission import Candidate
+from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.units import COIN, Address
+from ogpu_provider.scheduler.rules import ABILITY, CHOICE, AdmissionPolicy, judge
+
+TASK = Address("0x" + "11" * 20)
+SOURCE = Address("0x" + "Ab" * 20)
+CLIENT = Address("0x" + "Cd" * 20)
+OTHER = Address("0x" + "22" * 20)
+NOW = 1_000_000.0
+
+GOOD = Candidate(
+    task=TASK,
+    source=SOURCE,
+    client=CLIENT,
+    obliged=False,
+    payment=COIN // 100,
+    expiry=int(NOW) + 600,
+    delivery=DeliveryMethod.FIRST_RESPONSE,
+    environment=Environment.NVIDIA,
+    function="generate",
+    functions=frozenset({"generate", "embed"}),
+    violations=(),
+    source_problem="",
+    now=NOW,
+)
+POLICY = AdmissionPolicy(min_payment=COIN // 100, min_time_left=30)
+
+
+def codes(candidate: Candidate, policy: AdmissionPolicy = POLICY) -> list[str]:
+    return [reason.code for reason in judge(candidate, policy).reasons]
+
+
+def text(candidate: Candidate, policy: AdmissionPolicy = POLICY) -> str:
+    (reason,) = judge(candidate, policy).reasons
+    return reason.text
+
+
+def test_a_good_task_is_accepted() -> None:
+    assert judge(GOOD, POLICY).accepted
+
+
+def test_a_source_that_is_not_ready_says_what_is_wrong() -> None:
+    bad = replace(GOOD, source_problem="image sha256:12 is missing")
+    assert codes(bad) == ["source.not_ready"]
+    assert "image sha256:12 is missing" in text(bad)
+
+
+def test_no_environment() -> None:
+    assert codes(replace(GOOD, environment=None)) == ["environment.none"]
+
+
+def test_unknown_function_names_what_there_is() -> None:
+    bad = replace(GOOD, function="genrate")
+    assert codes(bad) == ["function.unknown"]
+    assert "'genrate'" in text(bad)
+    assert "embed; generate" in text(bad)
+
+
+def test_functions_are_not_judged_while_the_project_is_down() -> None:
+    assert codes(replace(GOOD, function="anything", functions=None)) == []
+
+
+def test_an_input_that_does_not_fit_lists_the_first_violations() -> None:
+    bad = replace(GOOD, violations=tuple(f"messages.{n}: missing" for n in range(7)))
+    assert codes(bad) == ["function.invalid_input"]
+    assert "in 7 points" in text(bad)
+    assert "messages.4" in text(bad)
+    assert "messages.5" not in text(bad)
+    assert "2 more" in text(bad)
+
+
+def test_a_violation_of_any_length_makes_a_short_sentence() -> None:
+    assert len(text(replace(GOOD, violations=("x" * 100_000,)))) < 400
+
+
+def test_payment_below_the_floor_shows_both_figures() -> None:
+    bad = replace(GOOD, payment=COIN // 100 - 1)
+    assert codes(bad) == ["payment.below_floor"]
+    assert "0.009999999999999999 OGPU" in text(bad)
+    assert "0.01 OGPU" in text(bad)
+
+
+@pytest.mark.parametrize(("floor", "expected"), [(COIN, ["payment.below_floor"]), (0, [])])
+def test_the_floor_of_a_source_goes_before_the_general_one(floor: int, expected: list[str]) -> None:
+    policy = replace(POLICY, min_payment_by_source={Address(SOURCE.lower()): floor})
+    cheap = replace(GOOD, payment=COIN // 1000)
+    assert codes(cheap, policy) == expected
+    assert codes(replace(cheap, source=OTHER), policy) == ["payment.below_floor"]
+
+
+def test_expired_is_said_once_and_not_as_too_short() -> None:
+    assert codes(replace(GOOD, expiry=int(NOW))) == ["time.expired"]
+    assert "60 s ago" in text(replace(GOOD, expiry=int(NOW) - 60))
+
+
+def test_time_left_must_cover_estimate_and_margin() -> None:
+    policy = replace(POLICY, estimated_run=100, estimated_run_by_source={SOURCE: 500})
+    assert codes(replace(GOOD, expiry=int(NOW) + 530), policy) == []
+    late = replace(GOOD, expiry=int(NOW) + 529)
+    assert codes(late, policy) == ["time.too_short"]
+    assert text(late, policy) == "expires in 529.0 s, needs 500.0 s of work and 30.0 s of margin"
+    assert codes(replace(late, source=OTHER), policy) == []
+
+
+def test_deny_lists_hold_whatever_the_case_of_the_address() -> None:
+    assert codes(GOOD, replace(POLICY, deny_sources=frozenset({Address(SOURCE.lower())}))) == ["list.denied"]
+    assert codes(GOOD, replace(POLICY, deny_clients=frozenset({Address(CLIENT.upper())}))) == ["list.denied"]
+    assert codes(GOOD, replace(POLICY, deny_clients=frozenset({OTHER}))) == []
+
+
+def test_allow_lists_admit_only_what_they_name() -> None:
+    assert codes(GOOD, replace(POLICY, allow_sources=frozenset({OTHER}))) == ["list.not_allowed"]
+    assert codes(GOOD, replace(POLICY, allow_sources=frozenset({OTHER, SOURCE}))) == []
+    assert codes(GOOD, replace(POLICY, allow_clients=frozenset({OTHER}))) == ["list.not_allowed"]
+    assert codes(replace(GOOD, client=None), replace(POLICY, allow_clients=frozenset({CLIENT}))) == ["list.not_allowed"]
+
+
+def test_every_reason_is_kept() -> None:
+    policy = replace(POLICY, deny_sources=frozenset({SOURCE}), allow_clients=frozenset({OTHER}))
+    bad = replace(
+        GOOD,
+        source_problem="down",
+        environment=None,
+        function="none",
+        violations=("a",),
+        payment=0,
+        expiry=int(NOW) + 1,
+    )
+    assert codes(bad, policy) == [
+        "source.not_ready",
+        "environment.none",
+        "function.unknown",
+        "function.invalid_input",
+        "time.too_short",
+        "payment.below_floor",
+        "list.denied",
+        "list.not_allowed",
+    ]
+
+
+def test_price_and_lists_do_not_count_for_an_obligation_but_ability_does() -> None:
+    policy = replace(POLICY, deny_sources=frozenset({SOURCE}), allow_clients=frozenset({OTHER}))
+    assert codes(replace(GOOD, obliged=True, payment=0), policy) == []
+    assert codes(replace(GOOD, obliged=True, payment=0, expiry=int(NOW)), policy) == ["time.expired"]
+
+
+CANDIDATES = st.builds(
+    replace,
+    st.just(GOOD),
+    obliged=st.booleans(),
+    payment=st.integers(0, COIN),
+    expiry=st.integers(int(NOW) - 100, int(NOW) + 1000),
+    environment=st.none() | st.sampled_from(Environment),
+    function=st.sampled_from(["generate", "other"]),
+    functions=st.none() | st.frozensets(st.sampled_from(["generate", "embed"])),
+    violations=st.lists(st.text(), max_size=8).map(tuple),
+    source_problem=st.sampled_from(["", "down"]),
+    client=st.none() | st.sampled_from([CLIENT, OTHER]),
+)
+
+
+@given(CANDIDATES)
+def test_the_verdict_is_exactly_what_each_rule_says_alone(candidate: Candidate) -> None:
+    policy = replace(POLICY, deny_clients=frozenset({OTHER}), allow_sources=frozenset({SOURCE}))
+    alone = [rule(candidate, policy) for rule in (ABILITY if candidate.obliged else ABILITY + CHOICE)]
+    assert judge(candidate, policy).reasons == tuple(reason for reason in alone if reason)
+    assert all(reason.text and "\n" not in reason.code for reason in alone if reason)
+
+
+@given(CANDIDATES)
+def test_an_obligation_never_has_more_against_it_than_a_choice(candidate: Candidate) -> None:
+    free = set(judge(replace(candidate, obliged=False), POLICY).reasons)
+    assert set(judge(replace(candidate, obliged=True), POLICY).reasons) <= free
