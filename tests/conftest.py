@@ -1,0 +1,53 @@
+"""Tests that need a part of the outside: `docker` a container engine, `devnet` a chain node.
+
+Without that part they are skipped with its reason; where CI=true they fail instead, so that nothing is skipped
+unseen.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+
+@cache
+def engine_problem() -> str:
+    """Why no container engine can be used, empty if one answers."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=10)
+        try:
+            client.ping()
+        finally:
+            client.close()
+    except DockerException as error:
+        return f"no container engine answers: {error}"
+    return ""
+
+
+@cache
+def node_problem() -> str:
+    """Why no chain node can be started, empty if anvil is there (fetched if need be)."""
+    from ogpu_provider.devnet import tools
+    from ogpu_provider.domain.errors import DevnetError
+
+    try:
+        asyncio.run(tools.ensure_anvil())
+    except DevnetError as error:
+        return f"no anvil: {error}"
+    return ""
+
+
+PARTS: dict[str, Callable[[], str]] = {"docker": engine_problem, "devnet": node_problem}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, problem in PARTS.items():
+        if item.get_closest_marker(marker) and (reason := problem()):
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
