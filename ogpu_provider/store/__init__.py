@@ -1,0 +1,1 @@
+"""What we intended and what came of it: one SQLite file, and its twin in memory."""

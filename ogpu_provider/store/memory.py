@@ -1,0 +1,183 @@
+"""The journal's twin for tests: same promises, same errors, nothing on disk."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from ogpu_provider.domain.errors import StaleRow, StoreError
+from ogpu_provider.domain.facts import Block
+from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.source import ServedSource
+from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
+from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.store import moves
+
+
+class MemoryStore:
+    """Implements `Journal` and `Outbox`, and the reader's questions that tests ask."""
+
+    def __init__(self) -> None:
+        self._cursor: tuple[int, Hash] | None = None
+        self._tasks: dict[Address, Task] = {}
+        self._lines: list[JournalLine] = []
+        self._results: dict[Address, bytes] = {}
+        self._sources: dict[Address, ServedSource] = {}
+        self._intents: dict[str, IntentRow] = {}
+        self._signed: dict[Hash, SignedTx] = {}
+
+    async def close(self) -> None: ...
+
+    async def insert(self, tasks: Sequence[Task], cursor: Block | None = None) -> list[Task]:
+        new = []
+        for task in tasks:
+            if task.address not in self._tasks:
+                self._tasks[task.address] = task
+                self._lines.append(moves.first_line(task))
+                new.append(task)
+        if cursor is not None:
+            self._cursor = (cursor.number, cursor.hash)
+        return new
+
+    async def cursor(self) -> tuple[int, Hash] | None:
+        return self._cursor
+
+    async def task(self, address: Address) -> Task | None:
+        return self._tasks.get(address)
+
+    async def live(self) -> list[Task]:
+        return [task for task in self._tasks.values() if not task.state.over]
+
+    async def tasks(
+        self,
+        *,
+        states: Collection[TaskState] = (),
+        source: Address | None = None,
+        since: float | None = None,
+        limit: int = 100,
+    ) -> list[Task]:
+        found = [
+            task
+            for task in reversed(self._tasks.values())
+            if (not states or task.state in states)
+            and source in (None, task.source)
+            and (since is None or task.updated_at >= since)
+        ]
+        return found[:limit]
+
+    async def counts(self) -> dict[TaskState, int]:
+        counts: dict[TaskState, int] = {}
+        for task in self._tasks.values():
+            counts[task.state] = counts.get(task.state, 0) + 1
+        return counts
+
+    async def save(self, task: Task, step: Transition, *, at: float, boot: str) -> Task:
+        moved, line = moves.advance(task, step, at=at, boot=boot)
+        self._replace(task, moved)
+        self._lines.append(line)
+        if step.intent is not None:
+            await self.plan(step.intent, at=at)
+        return moved
+
+    async def amend(self, task: Task, changes: Mapping[str, object], *, at: float) -> Task:
+        amended = moves.amend(task, changes, at=at)
+        self._replace(task, amended)
+        return amended
+
+    async def history(self, task: Address) -> list[JournalLine]:
+        return [line for line in self._lines if line.task == task]
+
+    async def lines(self, after: int = 0, *, limit: int = 1000) -> list[tuple[int, JournalLine]]:
+        return list(enumerate(self._lines, 1))[after : after + limit]
+
+    async def put_result(self, task: Address, body: bytes, *, at: float) -> ResultOutcome:
+        kept = self._results.get(task)
+        if kept is not None:
+            return ResultOutcome.SAME if kept == body else ResultOutcome.CONFLICT
+        row = self._tasks.get(task)
+        if row is None:
+            return ResultOutcome.UNKNOWN
+        if row.state.over:
+            return ResultOutcome.LATE
+        self._results[task] = body
+        return ResultOutcome.STORED
+
+    async def result(self, task: Address) -> bytes | None:
+        return self._results.get(task)
+
+    async def intent(self, key: str) -> IntentRow | None:
+        return self._intents.get(key)
+
+    async def intents_of(self, subject: Address) -> list[IntentRow]:
+        return [row for row in self._intents.values() if row.intent.subject == subject]
+
+    async def plan(self, intent: Intent, *, at: float) -> bool:
+        if intent.key in self._intents:
+            return False
+        self._intents[intent.key] = IntentRow(intent, IntentState.PLANNED, planned_at=at, updated_at=at)
+        return True
+
+    async def sources(self) -> list[ServedSource]:
+        return list(self._sources.values())
+
+    async def save_source(self, source: ServedSource) -> None:
+        self._sources[source.address] = source
+
+    async def open_intents(self) -> list[IntentRow]:
+        return [row for row in self._intents.values() if row.state.open]
+
+    async def signed(self, key: str) -> list[SignedTx]:
+        return [tx for tx in self._signed.values() if tx.intent_key == key]
+
+    async def put_signed(self, tx: SignedTx) -> None:
+        row = self._intent(tx.intent_key)
+        other = next((t for t in self._signed.values() if t.nonce == tx.nonce and t.intent_key != tx.intent_key), None)
+        if other is not None:
+            raise StoreError(f"nonce {tx.nonce} carries {other.intent_key}", code="store.nonce_taken")
+        moved = moves.move(row, IntentState.SIGNED, at=tx.signed_at, tx_hash=tx.hash)
+        self._signed.setdefault(tx.hash, tx)
+        self._intents[tx.intent_key] = replace(moved, nonce=tx.nonce)
+
+    async def set_state(
+        self,
+        key: str,
+        state: IntentState,
+        *,
+        at: float,
+        tx_hash: Hash | None = None,
+        block_number: int | None = None,
+        block_hash: Hash | None = None,
+        gas_used: int | None = None,
+        fee_paid: Wei | None = None,
+    ) -> IntentRow:
+        moved = moves.move(
+            self._intent(key),
+            state,
+            at=at,
+            tx_hash=tx_hash,
+            block_number=block_number,
+            block_hash=block_hash,
+            gas_used=gas_used,
+            fee_paid=fee_paid,
+        )
+        self._intents[key] = moved
+        return moved
+
+    async def highest_nonce(self) -> int | None:
+        return max((tx.nonce for tx in self._signed.values()), default=None)
+
+    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
+        tx = self._signed.get(tx_hash)
+        return None if tx is None else self._intents[tx.intent_key]
+
+    def _intent(self, key: str) -> IntentRow:
+        row = self._intents.get(key)
+        if row is None:
+            raise StoreError(f"no intent {key}", code="store.no_intent")
+        return row
+
+    def _replace(self, before: Task, after: Task) -> None:
+        row = self._tasks.get(before.address)
+        if row is None:
+            raise StoreError(f"no task {before.address}", code="store.no_task")
+        if (row.version, row.state) != (before.version, before.state):
+            raise StaleRow(f"{row.address} is {row.state} v{row.version}, not {before.state} v{before.version}")
+        self._tasks[before.address] = after

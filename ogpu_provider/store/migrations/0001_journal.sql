@@ -1,0 +1,123 @@
+-- Amounts and times that a stranger chose (uint256) are decimal text: SQLite integers end at 2^63.
+-- Lists and structs are JSON. Times of ours are unix seconds.
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cursor (
+    only   INTEGER PRIMARY KEY CHECK (only = 1),
+    number INTEGER NOT NULL,
+    hash   TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE tasks (
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    address         TEXT    NOT NULL UNIQUE,
+    source          TEXT    NOT NULL,
+    state           TEXT    NOT NULL,
+    seen_block      INTEGER NOT NULL,
+    seen_at         REAL    NOT NULL,
+    version         INTEGER NOT NULL,
+    boot            TEXT    NOT NULL,
+    updated_at      REAL    NOT NULL,
+    obliged         INTEGER NOT NULL,
+    payment         TEXT    NOT NULL,
+    expiry          TEXT    NOT NULL,
+    config_url      TEXT    NOT NULL,
+    delivery        INTEGER,
+    environment     INTEGER,
+    function        TEXT    NOT NULL,
+    slots           INTEGER NOT NULL,
+    devices         TEXT    NOT NULL,
+    deadline        REAL    NOT NULL,
+    dispatches      INTEGER NOT NULL,
+    accepted_at     REAL    NOT NULL,
+    cid             TEXT    NOT NULL,
+    link            TEXT    NOT NULL,
+    response        TEXT,
+    finalized_block INTEGER,
+    code            TEXT    NOT NULL,
+    reason          TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX tasks_live ON tasks (seq)
+    WHERE state NOT IN ('settled', 'lost', 'declined', 'failed', 'expired', 'canceled');
+CREATE INDEX tasks_by_source ON tasks (source, seq);
+
+-- The text of a task's input can be large; apart from the row, a step does not write it again.
+CREATE TABLE inputs (
+    task TEXT PRIMARY KEY REFERENCES tasks (address),
+    data TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE results (
+    task TEXT PRIMARY KEY REFERENCES tasks (address),
+    body BLOB NOT NULL,
+    at   REAL NOT NULL
+) STRICT;
+
+CREATE TABLE journal (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    task    TEXT NOT NULL REFERENCES tasks (address),
+    at      REAL NOT NULL,
+    before  TEXT,
+    after   TEXT NOT NULL,
+    boot    TEXT NOT NULL,
+    reasons TEXT NOT NULL,
+    detail  TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX journal_by_task ON journal (task, seq);
+
+CREATE TABLE intents (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    key          TEXT NOT NULL UNIQUE,
+    effect       TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    "to"         TEXT NOT NULL,
+    data         BLOB NOT NULL,
+    deadline     REAL,
+    state        TEXT NOT NULL,
+    nonce        INTEGER,
+    tx_hash      TEXT,
+    block_number INTEGER,
+    block_hash   TEXT,
+    gas_used     INTEGER,
+    fee_paid     TEXT,
+    planned_at   REAL NOT NULL,
+    updated_at   REAL NOT NULL
+) STRICT;
+
+CREATE INDEX intents_open ON intents (seq) WHERE state NOT IN ('confirmed', 'reverted', 'abandoned');
+CREATE INDEX intents_by_subject ON intents (subject, seq);
+
+CREATE TABLE signed (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash       TEXT    NOT NULL UNIQUE,
+    intent_key TEXT    NOT NULL REFERENCES intents (key),
+    nonce      INTEGER NOT NULL,
+    raw        BLOB    NOT NULL,
+    gas        INTEGER NOT NULL,
+    max_fee    TEXT    NOT NULL,
+    tip_fee    TEXT,
+    signed_at  REAL    NOT NULL
+) STRICT;
+
+CREATE INDEX signed_by_intent ON signed (intent_key, seq);
+CREATE INDEX signed_by_nonce ON signed (nonce);
+
+CREATE TABLE sources (
+    address        TEXT PRIMARY KEY,
+    state          TEXT    NOT NULL,
+    name           TEXT    NOT NULL,
+    environment    INTEGER,
+    registered     INTEGER NOT NULL,
+    params         TEXT,
+    compose_sha256 TEXT    NOT NULL,
+    devices        TEXT    NOT NULL,
+    code           TEXT    NOT NULL,
+    reason         TEXT    NOT NULL,
+    updated_at     REAL    NOT NULL
+) STRICT;

@@ -1,0 +1,132 @@
+"""Questions to the journal. The daemon asks through its store, the command line through `open_readonly`."""
+
+import sqlite3
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TypeVar
+
+from ogpu_provider.domain.intent import IntentRow, SignedTx
+from ogpu_provider.domain.source import ServedSource
+from ogpu_provider.domain.task import OVER, JournalLine, Task, TaskState
+from ogpu_provider.domain.units import Address, Hash
+from ogpu_provider.store.database import Database
+from ogpu_provider.store.rows import Row, intent_of, line_of, signed_of, source_of, task_of
+
+T = TypeVar("T")
+
+_TASK = "SELECT tasks.*, inputs.data FROM tasks LEFT JOIN inputs ON inputs.task = tasks.address "
+_LIVE = f"state NOT IN ({', '.join(repr(str(s)) for s in sorted(OVER))}) "
+
+
+class SqliteReader:
+    """Reads of one journal file. Every method may raise StoreError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def path(self) -> Path:
+        return self._database.path
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def integrity_check(self) -> list[str]:
+        """What SQLite finds wrong with the file; empty if nothing."""
+        return await self._database.integrity_check()
+
+    async def meta(self) -> dict[str, str]:
+        """`chain_id` and `provider`: whose journal this is."""
+        return await self._database.read(lambda c: dict(c.execute("SELECT key, value FROM meta")))
+
+    async def cursor(self) -> tuple[int, Hash] | None:
+        return await self._one("SELECT number, hash FROM cursor", lambda row: (row["number"], Hash(row["hash"])))
+
+    async def task(self, address: Address) -> Task | None:
+        return await self._one(_TASK + "WHERE address = ?", task_of, address)
+
+    async def live(self) -> list[Task]:
+        return await self._all(_TASK + f"WHERE {_LIVE} ORDER BY tasks.seq", task_of)
+
+    async def tasks(
+        self,
+        *,
+        states: Collection[TaskState] = (),
+        source: Address | None = None,
+        since: float | None = None,
+        limit: int = 100,
+    ) -> list[Task]:
+        """Rows that match all filters, newest first. `since`: updated at or after, unix seconds."""
+        where, values = ["1"], list[object]()
+        if states:
+            where.append(f"state IN ({', '.join('?' * len(states))})")
+            values += states
+        if source is not None:
+            where.append("source = ?")
+            values.append(source)
+        if since is not None:
+            where.append("updated_at >= ?")
+            values.append(since)
+        sql = _TASK + f"WHERE {' AND '.join(where)} ORDER BY tasks.seq DESC LIMIT ?"
+        return await self._all(sql, task_of, *values, limit)
+
+    async def counts(self) -> dict[TaskState, int]:
+        """How many tasks are in each state that has any."""
+        found = await self._all("SELECT state, count(*) AS n FROM tasks GROUP BY state", lambda r: (r["state"], r["n"]))
+        return {TaskState(state): n for state, n in found}
+
+    async def history(self, task: Address) -> list[JournalLine]:
+        return await self._all("SELECT * FROM journal WHERE task = ? ORDER BY seq", line_of, task)
+
+    async def lines(self, after: int = 0, *, limit: int = 1000) -> list[tuple[int, JournalLine]]:
+        """The history of all tasks behind position `after`, each with its position; for followers of the journal."""
+        sql = "SELECT * FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
+        return await self._all(sql, lambda row: (row["seq"], line_of(row)), after, limit)
+
+    async def result(self, task: Address) -> bytes | None:
+        return await self._one("SELECT body FROM results WHERE task = ?", lambda row: bytes(row["body"]), task)
+
+    async def sources(self) -> list[ServedSource]:
+        return await self._all("SELECT * FROM sources ORDER BY rowid", source_of)
+
+    async def intent(self, key: str) -> IntentRow | None:
+        return await self._one("SELECT * FROM intents WHERE key = ?", intent_of, key)
+
+    async def intents_of(self, subject: Address) -> list[IntentRow]:
+        """Every transaction planned about a task or source, with its hash, block and fee, in order of planning."""
+        return await self._all("SELECT * FROM intents WHERE subject = ? ORDER BY seq", intent_of, subject)
+
+    async def open_intents(self) -> list[IntentRow]:
+        sql = "SELECT * FROM intents WHERE state NOT IN ('confirmed', 'reverted', 'abandoned') ORDER BY seq"
+        return await self._all(sql, intent_of)
+
+    async def signed(self, key: str) -> list[SignedTx]:
+        return await self._all("SELECT * FROM signed WHERE intent_key = ? ORDER BY seq", signed_of, key)
+
+    async def highest_nonce(self) -> int | None:
+        found: int | None = await self._one("SELECT max(nonce) AS nonce FROM signed", lambda row: row["nonce"])
+        return found
+
+    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
+        sql = "SELECT intents.* FROM intents JOIN signed ON signed.intent_key = intents.key WHERE signed.hash = ?"
+        return await self._one(sql, intent_of, tx_hash)
+
+    async def _all(self, sql: str, of: Callable[[Row], T], *values: object) -> list[T]:
+        def work(connection: sqlite3.Connection) -> list[T]:
+            return [of(row) for row in connection.execute(sql, values)]
+
+        return await self._database.read(work)
+
+    async def _one(self, sql: str, of: Callable[[Row], T], *values: object) -> T | None:
+        found = await self._all(sql, of, *values)
+        return found[0] if found else None
+
+
+async def open_readonly(path: Path) -> SqliteReader:
+    """Open a journal to look at, also while a daemon writes to it.
+
+    Raises StoreError: store.missing, store.older_schema, store.newer_schema, store.corrupt, store.unreadable.
+    """
+    database = Database(path, readonly=True)
+    await database.open()
+    return SqliteReader(database)

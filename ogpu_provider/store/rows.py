@@ -1,0 +1,178 @@
+"""Dataclasses to rows and back. Column names are field names."""
+
+import json
+import sqlite3
+from dataclasses import asdict, fields
+
+from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.source import (
+    DeliveryMethod,
+    Environment,
+    ServedSource,
+    SourceParams,
+    SourceState,
+    SourceStatus,
+)
+from ogpu_provider.domain.task import JournalLine, Task, TaskState
+from ogpu_provider.domain.units import Address, Hash
+from ogpu_provider.domain.verdict import Reason
+
+Row = sqlite3.Row
+Values = dict[str, object]
+
+TASK_COLUMNS = tuple(f.name for f in fields(Task) if f.name != "data")
+"""Of the table `tasks`; `data` lives in `inputs`."""
+
+
+def task_values(task: Task) -> Values:
+    values: Values = {name: getattr(task, name) for name in TASK_COLUMNS}
+    return values | {
+        "payment": str(task.payment),
+        "expiry": str(task.expiry),
+        "devices": json.dumps(task.devices),
+    }
+
+
+def task_of(row: Row) -> Task:
+    values = {name: row[name] for name in TASK_COLUMNS}
+    values |= {
+        "state": TaskState(row["state"]),
+        "obliged": bool(row["obliged"]),
+        "payment": int(row["payment"]),
+        "expiry": int(row["expiry"]),
+        "delivery": None if row["delivery"] is None else DeliveryMethod(row["delivery"]),
+        "environment": None if row["environment"] is None else Environment(row["environment"]),
+        "devices": tuple(json.loads(row["devices"])),
+        "data": row["data"] or "",
+    }
+    return Task(**values)
+
+
+def line_values(line: JournalLine) -> Values:
+    return {
+        "task": line.task,
+        "at": line.at,
+        "before": line.before,
+        "after": line.after,
+        "boot": line.boot,
+        "reasons": json.dumps([[reason.code, reason.text] for reason in line.reasons]),
+        "detail": json.dumps(line.detail),
+    }
+
+
+def line_of(row: Row) -> JournalLine:
+    return JournalLine(
+        task=Address(row["task"]),
+        at=row["at"],
+        before=None if row["before"] is None else TaskState(row["before"]),
+        after=TaskState(row["after"]),
+        boot=row["boot"],
+        reasons=tuple(Reason(code, text) for code, text in json.loads(row["reasons"])),
+        detail=json.loads(row["detail"]),
+    )
+
+
+def intent_values(row: IntentRow) -> Values:
+    intent = row.intent
+    return {
+        "key": intent.key,
+        "effect": intent.effect,
+        "subject": intent.subject,
+        "to": intent.to,
+        "data": intent.data,
+        "deadline": intent.deadline,
+        "state": row.state,
+        "nonce": row.nonce,
+        "tx_hash": row.tx_hash,
+        "block_number": row.block_number,
+        "block_hash": row.block_hash,
+        "gas_used": row.gas_used,
+        "fee_paid": None if row.fee_paid is None else str(row.fee_paid),
+        "planned_at": row.planned_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def intent_of(row: Row) -> IntentRow:
+    intent = Intent(
+        key=row["key"],
+        effect=Effect(row["effect"]),
+        subject=Address(row["subject"]),
+        to=Address(row["to"]),
+        data=row["data"],
+        deadline=row["deadline"],
+    )
+    return IntentRow(
+        intent=intent,
+        state=IntentState(row["state"]),
+        nonce=row["nonce"],
+        tx_hash=row["tx_hash"],
+        block_number=row["block_number"],
+        block_hash=row["block_hash"],
+        gas_used=row["gas_used"],
+        fee_paid=None if row["fee_paid"] is None else int(row["fee_paid"]),
+        planned_at=row["planned_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def signed_values(tx: SignedTx) -> Values:
+    tip = None if tx.tip_fee is None else str(tx.tip_fee)
+    return asdict(tx) | {"max_fee": str(tx.max_fee), "tip_fee": tip}
+
+
+def signed_of(row: Row) -> SignedTx:
+    return SignedTx(
+        hash=Hash(row["hash"]),
+        intent_key=row["intent_key"],
+        nonce=row["nonce"],
+        raw=row["raw"],
+        gas=row["gas"],
+        max_fee=int(row["max_fee"]),
+        tip_fee=None if row["tip_fee"] is None else int(row["tip_fee"]),
+        signed_at=row["signed_at"],
+    )
+
+
+def source_values(source: ServedSource) -> Values:
+    params = None
+    if source.params is not None:
+        plain = asdict(source.params) | {"environments": sorted(source.params.environments)}
+        params = json.dumps(plain)
+    return {
+        "address": source.address,
+        "state": source.state,
+        "name": source.name,
+        "environment": source.environment,
+        "registered": source.registered,
+        "params": params,
+        "compose_sha256": source.compose_sha256,
+        "devices": json.dumps(source.devices),
+        "code": source.code,
+        "reason": source.reason,
+        "updated_at": source.updated_at,
+    }
+
+
+def source_of(row: Row) -> ServedSource:
+    return ServedSource(
+        address=Address(row["address"]),
+        state=SourceState(row["state"]),
+        name=row["name"],
+        environment=None if row["environment"] is None else Environment(row["environment"]),
+        registered=bool(row["registered"]),
+        params=None if row["params"] is None else _params_of(row["params"]),
+        compose_sha256=row["compose_sha256"],
+        devices=tuple(json.loads(row["devices"])),
+        code=row["code"],
+        reason=row["reason"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _params_of(text: str) -> SourceParams:
+    plain = json.loads(text)
+    plain["environments"] = frozenset(Environment(bit) for bit in plain["environments"])
+    plain["delivery"] = DeliveryMethod(plain["delivery"])
+    plain["status"] = SourceStatus(plain["status"])
+    return SourceParams(**plain)
