@@ -1,0 +1,1 @@
+"""Content by address: URLs that others chose, CIDs, and publishing."""
