@@ -13,6 +13,7 @@ import structlog
 
 from ogpu_provider.domain.errors import ProviderError, Retry, StaleRow
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
+from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.resources import task_holder
 from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.units import Address
@@ -211,7 +212,9 @@ class Conductor:
         return row
 
     async def _save(self, task: Task, step: Transition) -> Task:
+        reach(f"task.{step.to}.unsaved")
         saved = await self._ports.journal.save(task, step, at=self._ports.clock.now(), boot=self._ports.boot)
+        reach(f"task.{step.to}.saved")
         if step.intent is not None:
             self._ports.sender.wake()
         if driver := self._drivers.get(task.address):

@@ -11,6 +11,7 @@ import structlog
 from ogpu_provider.domain import facts
 from ogpu_provider.domain.facts import Block, Fact, TaskStatus, TaskView
 from ogpu_provider.domain.intent import Effect
+from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.source import SourceState, SourceStatus
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
@@ -44,7 +45,12 @@ class Intake:
                         await self._attempted(fact, rows)
                 case _:
                     await self._observe(fact)
-        for task in await self._ports.journal.insert(list(rows.values()), block):
+        if rows:
+            reach("task.seen.unsaved")
+        new = await self._ports.journal.insert(list(rows.values()), block)
+        if new:
+            reach("task.seen.saved")
+        for task in new:
             log.info("task_seen", task=task.address, source=task.source, block=block.number)
             self._conductor.start(task)
         self._conductor.nudge_settling()

@@ -1,5 +1,6 @@
 """Takes results from the callback server. Stored before it is answered; the first body wins."""
 
+from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.task import ResultOutcome, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
@@ -18,7 +19,9 @@ class ResultSink:
         if row is None or row.source != source or not row.dispatches:
             return ResultOutcome.UNKNOWN
         if row.state is TaskState.EXECUTING:
+            reach("result.unsaved")
             outcome = await self._ports.journal.put_result(task, body, at=self._ports.clock.now())
+            reach("result.saved")
             self._conductor.nudge(task)
             return outcome
         stored = await self._ports.journal.result(task)

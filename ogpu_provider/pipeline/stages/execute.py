@@ -7,6 +7,7 @@ made or its result fell into our absence. So we wait for half of the time left a
 """
 
 from ogpu_provider.domain.errors import EngineError
+from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.ports import Ports
@@ -31,6 +32,7 @@ async def execute(task: Task, ports: Ports) -> Step:
     if task.accepted_at:
         return Wait(task.deadline, "the container is at work")
     await ports.runtime.dispatch(task.source, task.address, task.function, task.data)
+    reach("container.called")
     return Wait(task.deadline, "the container is at work", {"accepted_at": ports.clock.now()})
 
 

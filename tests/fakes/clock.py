@@ -1,0 +1,46 @@
+"""Time that moves only when a test says so."""
+
+import asyncio
+import heapq
+import itertools
+
+
+class FakeClock:
+    """`advance` wakes sleepers in order, letting each run before the next."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + seconds, next(self._count), waiter))
+        await waiter
+
+    async def advance(self, seconds: float) -> None:
+        end = self._now + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            at, _, waiter = heapq.heappop(self._sleepers)
+            self._now = max(self._now, at)
+            if not waiter.done():
+                waiter.set_result(None)
+            await settle()
+        self._now = end
+        await settle()
+
+
+async def settle(rounds: int = 60) -> None:
+    """Let everything that can run without time passing run."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
