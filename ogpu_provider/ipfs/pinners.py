@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from ogpu_provider.domain.content import Pin
 from ogpu_provider.domain.errors import PinError, Retry
 from ogpu_provider.ipfs.cid import cid_of_link, cid_v0, names_content
 
@@ -17,14 +17,6 @@ T = TypeVar("T")
 MAX_ANSWER_BYTES = 64 << 10
 OFF_LOOP_BYTES = 1 << 20
 """Hashing runs at about 1.5 GB/s; above this size it goes to a thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """Published content: the CID that the service says (checked), and the link for the chain."""
-
-    cid: str
-    link: str
 
 
 class Pinner(Protocol):
