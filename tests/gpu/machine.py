@@ -1,0 +1,81 @@
+"""Hosts that pretend: a process with the real NVML binding on a fake library, and a tree that looks like sysfs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+LIBRARY = "libnvidia-ml.so.1"
+
+
+class Machine:
+    """A process of its own with the real binding; the script and the library may change while it runs."""
+
+    def __init__(self, directory: Path, library: Path) -> None:
+        self._libraries, self._script, self._built = directory / "lib", directory / "script", library
+        self._libraries.mkdir()
+        # Hides a real library: the loader stops at the first file of the name, and this is none.
+        (self._libraries / LIBRARY).write_text("not a library")
+        env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "LD_LIBRARY_PATH": str(self._libraries),
+            "FAKE_NVML_SCRIPT": str(self._script),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "nvml_probe.py")],
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def install_library(self) -> None:
+        (self._libraries / LIBRARY).unlink()
+        shutil.copy(self._built, self._libraries / LIBRARY)
+
+    def script(self, *lines: str) -> None:
+        self._script.write_text("".join(f"{line}\n" for line in lines))
+
+    def survey(self) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        self._process.communicate(timeout=10)
+
+
+class AmdTree:
+    """A tree laid out as the kernel lays out /sys and /dev for amdgpu."""
+
+    def __init__(self, root: Path) -> None:
+        self.sys, self.dev = root / "sys", root / "dev"
+        (self.sys / "class" / "drm").mkdir(parents=True)
+        (self.dev / "dri").mkdir(parents=True)
+        (self.dev / "kfd").touch()
+
+    def add(self, index: int, address: str, *, vendor: str = "0x1002", render: int | None = None, **files: str) -> Path:
+        """A card with its connector; `files` are those of its device directory."""
+        device = self.sys / "devices" / "pci0000:00" / address
+        card = device / "drm" / f"card{index}"
+        card.mkdir(parents=True)
+        (card / "device").symlink_to("../..")
+        drm = self.sys / "class" / "drm"
+        (drm / f"card{index}").symlink_to(card)
+        (drm / f"card{index}-DP-1").mkdir()
+        for name, text in {"vendor": vendor, "device": "0x744c", **files}.items():
+            (device / name).write_text(f"{text}\n")
+        if render is not None:
+            (device / "drm" / f"renderD{render}").mkdir()
+            (drm / f"renderD{render}").symlink_to(device / "drm" / f"renderD{render}")
+            (self.dev / "dri" / f"renderD{render}").touch()
+        return device
