@@ -1,0 +1,249 @@
+"""JSON-RPC to one node, by websocket where there is one and by pooled HTTP otherwise.
+
+One request per wanted call: nothing is asked in secret, nothing is cached, nothing is retried except a read on a
+pooled connection that the node had closed. The methods are the whole interface: a pool of several nodes can stand
+in its place.
+"""
+
+import asyncio
+import random as _random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ogpu_provider.chain.networks import Network
+from ogpu_provider.chain.socket import HeadStream, Socket
+from ogpu_provider.chain.wire import Call, JsonRpcError, outcome
+from ogpu_provider.domain.clock import Clock, SystemClock
+from ogpu_provider.domain.errors import ConfigError, RpcUnavailable, WrongNetwork
+
+if TYPE_CHECKING:
+    from web3 import AsyncHTTPProvider
+    from web3.types import RPCEndpoint
+
+log = structlog.get_logger(__name__)
+
+_HTTP_BATCH = 100  # calls in one HTTP request; hosted nodes refuse more
+_CONNECTIONS = 16
+
+
+def probe(network: Network) -> list[Call]:
+    """The calls that tell whether a node is on `network`."""
+    return [("eth_chainId", ()), *(("eth_getCode", (address, "latest")) for address in network.contracts)]
+
+
+def judge(network: Network, answers: Sequence[Any]) -> None:
+    """Raises WrongNetwork, or RpcUnavailable where the node would not say."""
+    for answer in answers:
+        if isinstance(answer, JsonRpcError):
+            raise RpcUnavailable(f"the node does not say which network it is on: {answer}") from answer
+    chain_id, *codes = answers
+    try:
+        found = int(chain_id, 16)
+    except (TypeError, ValueError) as err:
+        raise RpcUnavailable("the node's chain id is not a number") from err
+    if found != network.chain_id:
+        raise WrongNetwork(
+            f"the node is on chain {found}, not on {network.name} ({network.chain_id})",
+            remedy="give the RPC URL of the network that you mean to serve",
+        )
+    for address, code in zip(network.contracts, codes, strict=True):
+        if not isinstance(code, str) or len(code) <= 2:
+            raise WrongNetwork(f"there is no contract at {address} on this node's chain {found}")
+
+
+class Rpc:
+    """A node, as `async with Rpc(network) as rpc`. Entering does not wait for the node.
+
+    Every method raises RpcUnavailable (no answer: network, time-out, 5xx, 429, broken JSON) or WrongNetwork; chain id
+    and contracts are checked on every new connection, and over HTTP again after every failure. `counts` has the
+    requests made, by method.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        timeout: float = 10.0,
+        clock: Clock | None = None,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        if not network.http_url and not network.ws_url:
+            raise ConfigError("there is no RPC URL", remedy="set rpc.http_url or rpc.ws_url")
+        self.network = network
+        self.counts: Counter[str] = Counter()
+        self._group = asyncio.TaskGroup()
+        self._runner: asyncio.Task[None] | None = None
+        self._http = _Http(network.http_url, timeout, self.counts, network) if network.http_url else None
+        self._socket: Socket | None = None
+        if network.ws_url:
+            self._socket = Socket(
+                network.ws_url,
+                timeout=timeout,
+                clock=clock or SystemClock(),
+                random=random,
+                counts=self.counts,
+                probe=probe(network),
+                judge=lambda answers: judge(network, answers),
+            )
+
+    async def __aenter__(self) -> "Rpc":
+        await self._group.__aenter__()
+        if self._socket is not None:
+            self._runner = self._group.create_task(self._socket.run(), name="rpc socket")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
+        try:
+            if isinstance(error, asyncio.CancelledError):  # perhaps the group's own, because the socket's task died
+                await self._group.__aexit__(kind, error, trace)
+            else:
+                await self._group.__aexit__(None, None, None)  # the body's error leaves as itself, not in a group
+        finally:
+            if self._http is not None:
+                await self._http.close()
+
+    @property
+    def pushes(self) -> bool:
+        """Whether new heads can be subscribed to; otherwise they have to be asked for."""
+        return self._socket is not None
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """One request. Raises JsonRpcError (an RpcRejected) if the node says no."""
+        [answer] = await self.batch([(method, params)])
+        if isinstance(answer, JsonRpcError):
+            raise answer
+        return answer
+
+    async def batch(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
+        """Several requests in one round trip; answers in order, a refusal among them as a value."""
+        if not calls:
+            return []
+        socket = self._socket
+        if socket is not None:
+            await socket.settled()
+            if socket.ready or self._http is None:
+                return await socket.exchange(calls)
+        assert self._http is not None
+        return await self._http.exchange(calls)
+
+    async def subscribe_heads(self) -> HeadStream:
+        """New headers as they are announced. Raises RpcUnavailable without a websocket, or without its connection."""
+        if self._socket is None:
+            raise RpcUnavailable("the node has no websocket")
+        await self._socket.settled()
+        return await self._socket.heads()
+
+    async def check_network(self) -> None:
+        """Raises WrongNetwork unless the node is on our network and has its contracts."""
+        judge(self.network, await self.batch(probe(self.network)))
+
+
+class _Http:
+    """web3's HTTP provider without its retries, over a pooled session. web3 is imported at the first use: it takes
+    more than a second, which a daemon on a websocket need not spend."""
+
+    def __init__(self, url: str, timeout: float, counts: Counter[str], network: Network) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._counts = counts
+        self._network = network
+        self._provider: AsyncHTTPProvider | None = None
+        self._lock = asyncio.Lock()
+        self._checked = False
+
+    async def exchange(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
+        if not self._checked:
+            async with self._lock:
+                if not self._checked:
+                    judge(self._network, await self._answers(probe(self._network)))
+                    self._checked = True
+        try:
+            return await self._answers(calls)
+        except RpcUnavailable:
+            self._checked = False  # who answers next may be another node
+            raise
+
+    async def close(self) -> None:
+        if self._provider is not None:
+            await self._provider.disconnect()
+
+    async def _answers(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
+        if len(calls) == 1:
+            [(method, params)] = calls
+            return [outcome(method, await self._single(method, params))]
+        answers: list[Any | JsonRpcError] = []
+        for start in range(0, len(calls), _HTTP_BATCH):
+            answers += await self._several(calls[start : start + _HTTP_BATCH])
+        return answers
+
+    async def _single(self, method: str, params: Sequence[Any]) -> Any:
+        provider = await self._ready()
+        self._counts[method] += 1
+        again = not method.startswith("eth_send")
+        return await self._translated(method, again, lambda: provider.make_request(_endpoint(method), list(params)))
+
+    async def _several(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
+        provider = await self._ready()
+        for method, _ in calls:
+            self._counts[method] += 1
+        requests = [(_endpoint(method), list(params)) for method, params in calls]
+        again = not any(method.startswith("eth_send") for method, _ in calls)
+        answer = await self._translated("a batch", again, lambda: provider.make_batch_request(requests))
+        if not isinstance(answer, list) or len(answer) != len(calls):
+            raise RpcUnavailable("the node did not answer every call of a batch")
+        return [outcome(method, one) for (method, _), one in zip(calls, answer, strict=True)]
+
+    async def _translated(self, what: str, again: bool, request: Callable[[], Awaitable[Any]]) -> Any:
+        from aiohttp import ClientError, ClientResponseError, ServerDisconnectedError
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                try:
+                    return await request()
+                except (ServerDisconnectedError, ConnectionResetError):
+                    if not again:
+                        raise
+                    return await request()  # a pooled connection that the node had closed meanwhile
+        except TimeoutError as err:
+            raise RpcUnavailable(f"{what}: no answer in {self._timeout:g} s") from err
+        except ClientResponseError as err:
+            raise RpcUnavailable(f"{what}: HTTP {err.status}") from err
+        except (ClientError, OSError, ValueError, KeyError, TypeError) as err:
+            raise RpcUnavailable(f"{what}: {type(err).__name__}") from err
+
+    async def _ready(self) -> "AsyncHTTPProvider":
+        if self._provider is None:
+            provider = await asyncio.to_thread(_http_provider, self._url)
+            if self._provider is None:
+                await provider.cache_async_session(_session(self._timeout))
+                self._provider = provider
+        return self._provider
+
+
+def _http_provider(url: str) -> "AsyncHTTPProvider":
+    from web3 import AsyncHTTPProvider
+
+    return AsyncHTTPProvider(url, exception_retry_configuration=None)
+
+
+def _session(timeout: float) -> Any:
+    from aiohttp import ClientSession, ClientTimeout, TCPConnector
+
+    # the provider's own session closes the connection after every request
+    return ClientSession(
+        raise_for_status=True,
+        timeout=ClientTimeout(total=timeout),
+        connector=TCPConnector(limit=_CONNECTIONS, keepalive_timeout=30),
+    )
+
+
+def _endpoint(method: str) -> "RPCEndpoint":
+    return method  # type: ignore[return-value]

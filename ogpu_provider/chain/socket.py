@@ -1,0 +1,254 @@
+"""One persistent websocket: calls multiplexed by id, subscriptions to new heads, reconnects for ever."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from ogpu_provider.chain.wire import Call, JsonRpcError, outcome
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.errors import ChainError, RpcUnavailable, WrongNetwork
+
+log = structlog.get_logger(__name__)
+
+_MAX_MESSAGE = 128 << 20  # bytes; one getTasks of a busy source is megabytes of hex
+_PING_EVERY = 5.0  # seconds; a half-open connection is given up after at most two of these
+_PAUSE = 0.25  # seconds before the first reconnect, doubled by each failure
+_PAUSE_MAX = 15.0
+
+
+class HeadStream(AsyncIterator[dict[str, Any]]):
+    """New block headers. Those that came while the reader was busy are conflated: it gets the newest.
+
+    Raises RpcUnavailable when the connection is lost; subscribe again after that.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[str, Any] | None = None
+        self._lost: RpcUnavailable | None = None
+        self._event = asyncio.Event()
+
+    def put(self, header: object) -> None:
+        if isinstance(header, dict):
+            self._newest = header
+            self._event.set()
+
+    def lose(self, error: RpcUnavailable) -> None:
+        self._lost = error
+        self._event.set()
+
+    async def __anext__(self) -> dict[str, Any]:
+        await self._event.wait()
+        if self._newest is not None:
+            header, self._newest = self._newest, None
+            if self._lost is None:
+                self._event.clear()
+            return header
+        raise self._lost or RpcUnavailable("the subscription ended")
+
+
+@dataclass(slots=True)
+class _Pending:
+    number: int
+    method: str
+    future: asyncio.Future[Any]
+    heads: HeadStream | None = None
+
+
+@dataclass(slots=True)
+class _Session:
+    """What belongs to one connection and dies with it."""
+
+    ws: ClientConnection
+    pending: dict[int, _Pending] = field(default_factory=dict)
+    streams: dict[str, HeadStream] = field(default_factory=dict)
+    received: int = 0
+
+    def end(self, error: RpcUnavailable) -> None:
+        for waiting in self.pending.values():
+            if not waiting.future.done():
+                waiting.future.set_exception(error)
+        for stream in self.streams.values():
+            stream.lose(error)
+        self.pending.clear()
+        self.streams.clear()
+
+    def take(self, text: str | bytes) -> None:
+        """Hand a message to whom it concerns. Raises RpcUnavailable for what is no JSON: the stream is broken."""
+        self.received += 1
+        try:
+            message = json.loads(text)
+        except ValueError as err:
+            raise RpcUnavailable("the node sent something that is not JSON") from err
+        if not isinstance(message, dict):
+            return
+        if message.get("method") == "eth_subscription":
+            params = message.get("params")
+            if isinstance(params, dict) and (stream := self.streams.get(str(params.get("subscription")))):
+                stream.put(params.get("result"))
+            return
+        number = message.get("id")
+        waiting = self.pending.pop(number, None) if isinstance(number, int) else None
+        if waiting is not None and not waiting.future.done():
+            self._settle(waiting, message)
+
+    def _settle(self, waiting: _Pending, message: dict[str, Any]) -> None:
+        try:
+            result = outcome(waiting.method, message)
+        except RpcUnavailable as err:
+            waiting.future.set_exception(err)
+            return
+        if waiting.heads is not None and isinstance(result, str):
+            self.streams[result] = waiting.heads  # before the next message is read
+        waiting.future.set_result(result)
+
+
+class Socket:
+    """`run` keeps the connection; the other methods use it.
+
+    On every new connection the `probe` calls are made; `judge` raises if their answers are those of another network.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        clock: Clock,
+        random: Callable[[], float],
+        counts: Counter[str],
+        probe: Sequence[Call],
+        judge: Callable[[Sequence[Any]], None],
+    ) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._clock = clock
+        self._random = random
+        self._counts = counts
+        self._probe = probe
+        self._judge = judge
+        self._ids = count(1)
+        self._session: _Session | None = None
+        self._tried = asyncio.Event()
+        self._wrong: WrongNetwork | None = None
+        self.connections = 0
+
+    @property
+    def ready(self) -> bool:
+        """Raises WrongNetwork if that is what the last connection led to."""
+        if self._wrong is not None:
+            raise self._wrong
+        return self._session is not None
+
+    async def settled(self) -> None:
+        """Wait for the end of the first attempt to connect, whichever way it went."""
+        await self._tried.wait()
+
+    async def run(self) -> None:
+        """Connect, serve, connect again; ends only by cancellation."""
+        failures = 0
+        while True:
+            before = self.connections
+            try:
+                await self._serve()
+            except (OSError, TimeoutError, WebSocketException, ChainError) as err:
+                failures = 0 if self.connections > before else failures + 1
+                self._wrong = err if isinstance(err, WrongNetwork) else None
+                log.warning("rpc_socket_lost", reason=f"{type(err).__name__}: {err}"[:200], failures=failures)
+            self._tried.set()
+            await self._clock.sleep(min(_PAUSE_MAX, _PAUSE * 2 ** min(failures, 10)) * (0.5 + self._random()))
+
+    async def _serve(self) -> None:
+        """One connection from beginning to end; always ends by raising."""
+        async with connect(
+            self._url,
+            open_timeout=self._timeout,
+            close_timeout=1,
+            ping_interval=_PING_EVERY,
+            ping_timeout=_PING_EVERY,
+            max_size=_MAX_MESSAGE,
+            compression=None,
+            proxy=None,
+        ) as ws:
+            session = _Session(ws)
+            try:
+                await self._check(session)
+                self._session, self._wrong = session, None
+                self.connections += 1
+                self._tried.set()
+                log.info("rpc_socket_open", connections=self.connections)
+                async for text in ws:
+                    session.take(text)
+            finally:
+                self._session = None
+                session.end(RpcUnavailable("the connection to the node was lost"))
+        raise RpcUnavailable("the node closed the connection")
+
+    async def _check(self, session: _Session) -> None:
+        async with asyncio.timeout(self._timeout):
+            waiting = [await self._send(session, method, params) for method, params in self._probe]
+            while not all(one.future.done() for one in waiting):
+                session.take(await session.ws.recv())
+        self._judge([one.future.result() for one in waiting])
+
+    async def exchange(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
+        """Make the calls at once, one message each; answers in the same order. Raises RpcUnavailable."""
+        session = self._ready()
+        received = session.received
+        waiting: list[_Pending] = []
+        try:
+            async with asyncio.timeout(self._timeout):
+                for method, params in calls:
+                    waiting.append(await self._send(session, method, params))
+                return [await one.future for one in waiting]
+        except TimeoutError as err:
+            if session.received == received:  # nothing at all came: the far end is gone, whatever TCP says
+                session.ws.transport.abort()
+            raise RpcUnavailable(f"{calls[0][0]}: no answer in {self._timeout:g} s") from err
+        except WebSocketException as err:
+            raise RpcUnavailable(f"{calls[0][0]}: the connection to the node was lost") from err
+        finally:
+            _forget(session, waiting)
+
+    async def heads(self) -> HeadStream:
+        """Subscribe to new headers. Raises RpcUnavailable, JsonRpcError."""
+        session = self._ready()
+        stream = HeadStream()
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await (await self._send(session, "eth_subscribe", ("newHeads",), stream)).future
+        except (TimeoutError, WebSocketException) as err:
+            raise RpcUnavailable("eth_subscribe: no answer") from err
+        if isinstance(answer, JsonRpcError):
+            raise answer
+        return stream
+
+    def _ready(self) -> _Session:
+        if not self.ready or self._session is None:
+            raise RpcUnavailable("there is no connection to the node")
+        return self._session
+
+    async def _send(
+        self, session: _Session, method: str, params: Sequence[Any], heads: HeadStream | None = None
+    ) -> _Pending:
+        number = next(self._ids)
+        waiting = _Pending(number, method, asyncio.get_running_loop().create_future(), heads)
+        session.pending[number] = waiting
+        self._counts[method] += 1
+        await session.ws.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
+        return waiting
+
+
+def _forget(session: _Session, waiting: Sequence[_Pending]) -> None:
+    """Nobody waits for these any more; a failure among them that was not the first is not worth a warning."""
+    for one in waiting:
+        session.pending.pop(one.number, None)
+        if one.future.done() and not one.future.cancelled():
+            one.future.exception()

@@ -1,0 +1,281 @@
+"""Follows the chain and delivers its facts, block by block, without a gap.
+
+The newest block is announced by the node or asked for; each is read by its hash, so that a node that does not have it
+cannot answer 'no logs'. What was missed is read by ranges whose ends the node has to show. Blocks hang together by
+their parents' hashes; where they do not, the watcher goes back to the last block that is still on the chain.
+"""
+
+import asyncio
+import random as _random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+
+from ogpu_provider.chain import decode
+from ogpu_provider.chain.decode import TOPICS, Bloom, Decoder, Json
+from ogpu_provider.chain.networks import Network
+from ogpu_provider.chain.pace import Pace
+from ogpu_provider.chain.rpc import Rpc
+from ogpu_provider.chain.socket import HeadStream
+from ogpu_provider.chain.wire import Call, JsonRpcError
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.errors import ChainError, RpcRejected, RpcUnavailable, WrongNetwork
+from ogpu_provider.domain.facts import Block, Fact
+from ogpu_provider.domain.units import Hash
+
+log = structlog.get_logger(__name__)
+
+Deliver = Callable[[Block, Sequence[Fact]], Awaitable[None]]
+
+_REMEMBERED = 256  # delivered blocks whose hashes are kept, to find the way back after a reorganisation
+_MANY_LOGS = 5000  # in one answer; more, and the next range is halved
+_HEADERS = 100  # asked for in one round trip
+_READ_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)  # seconds; the node that answers may be behind the one that announced
+_DOUBTS = 2  # how often an empty answer is doubted that the block's bloom contradicts
+_CONFLICTS = 6  # rewinds while reading up to one head, before the node is called unavailable
+
+
+class Watcher:
+    """`run` as a service; it ends only by cancellation, WrongNetwork, or an error of `deliver`.
+
+    `start`: number and hash of the last block delivered before a restart, None to begin at the newest block.
+    `overlap`: blocks before it that are delivered again. Every fact is delivered at least once, in order; after
+    a reorganisation, blocks from the common ancestor on are delivered anew. Blocks without facts are skipped while
+    catching up. `relevant` drops facts before anything is spent on them.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        network: Network,
+        deliver: Deliver,
+        clock: Clock,
+        start: tuple[int, Hash] | None,
+        *,
+        overlap: int = 8,
+        chunk: int = 500,
+        chunk_max: int = 5000,
+        stall: float = 60.0,
+        pace: Pace | None = None,
+        relevant: Callable[[Fact], bool] = lambda _: True,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self._rpc = rpc
+        self._deliver = deliver
+        self._clock = clock
+        self._start = start
+        self._overlap = overlap
+        self._chunk = chunk
+        self._chunk_max = chunk_max
+        self._stall = stall
+        self._pace = pace or Pace()
+        self._relevant = relevant
+        self._random = random
+        self._filter = {"address": [network.nexus, network.terminal], "topics": [list(TOPICS)]}
+        self._addresses = Bloom((network.nexus, network.terminal))
+        self._topics = Bloom(TOPICS)
+        self._last: Block | None = None
+        self._recent: dict[int, Hash] = {}
+        self._subscribable = rpc.pushes
+        self.decoder = Decoder(network.nexus, network.terminal)
+        self.reorganisations = 0
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                if self._start is not None and self._last is None:
+                    await self._resume(*self._start)
+                stream = await self._subscribe()
+                await self._advance(await self._newest())
+                failures = 0
+                if stream is not None:
+                    await self._follow(stream)
+                await self._clock.sleep(self._pace.pause(self._clock.monotonic()))
+            except WrongNetwork:
+                raise
+            except ChainError as err:
+                pause = min(5.0, 0.1 * 2 ** min(failures, 8)) * (0.5 + self._random())
+                failures += 1
+                log.warning("chain_unread", code=err.code, reason=str(err)[:300], failures=failures, pause_s=pause)
+                await self._clock.sleep(pause)
+
+    async def _subscribe(self) -> HeadStream | None:
+        """None: the newest block has to be asked for, because that is all the node offers, or all it offers now."""
+        if not self._subscribable:
+            return None
+        try:
+            return await self._rpc.subscribe_heads()
+        except RpcUnavailable:
+            return None
+        except RpcRejected as err:
+            log.warning("chain_subscription_refused", reason=str(err))
+            self._subscribable = False
+            return None
+
+    async def _follow(self, stream: HeadStream) -> None:
+        """Ends by raising, at the latest when the subscription is found dead."""
+        while True:
+            try:
+                async with asyncio.timeout(self._stall):
+                    header = await anext(stream)
+            except TimeoutError:
+                newest = decode.block(await self._newest())
+                if self._last is None or newest.number > self._last.number:
+                    raise RpcUnavailable("the node stopped announcing blocks") from None
+                continue
+            await self._advance(header)
+
+    async def _newest(self) -> Json:
+        header: Json = await self._rpc.call("eth_getBlockByNumber", "latest", False)
+        return header
+
+    async def _advance(self, header: Json) -> None:
+        """Deliver everything up to and including this block. Older news, and repeated news, is ignored."""
+        head = decode.block(header)
+        self._pace.heard(head, self._clock.monotonic())
+        for _ in range(_CONFLICTS):
+            last = self._last
+            if last is None:
+                return await self._single(head, header)
+            if head.number <= last.number:
+                if self._recent.get(head.number, head.hash) == head.hash:
+                    return None
+                await self._rewind(last)
+            elif head.number > last.number + 1:
+                await self._fill(head.number - 1)
+            elif head.parent_hash != last.hash:
+                await self._rewind(last)
+            else:
+                return await self._single(head, header)
+        raise RpcUnavailable(f"the node does not stick to one chain around block {head.number}")
+
+    async def _single(self, head: Block, header: Json) -> None:
+        logs = await self._logs_of(head, header)
+        await self._hand_over(head, [fact for fact in self.decoder.facts(logs) if self._relevant(fact)])
+
+    async def _logs_of(self, head: Block, header: Json) -> list[Json]:
+        """The logs of one block, by its hash. Raises RpcUnavailable when the node still does not have it."""
+        promised = self._addresses.may_hold(header.get("logsBloom")) and self._topics.may_hold(header.get("logsBloom"))
+        refusal: Exception | None = None
+        for tried, pause in enumerate((*_READ_PAUSES, 0.0)):
+            try:
+                logs = _list(await self._rpc.call("eth_getLogs", {"blockHash": head.hash, **self._filter}))
+            except JsonRpcError as err:
+                refusal = err
+            else:
+                if any(str(one.get("blockHash")).lower() != head.hash for one in logs):
+                    raise RpcUnavailable(f"asked for the logs of block {head.number}, the node gave those of another")
+                if logs or not promised or tried >= _DOUBTS:
+                    return logs
+            await self._clock.sleep(pause)
+        raise RpcUnavailable(f"the node has no logs of block {head.number}: {refusal}") from refusal
+
+    async def _fill(self, target: int) -> None:
+        """Deliver what lies between the last block and `target`, inclusive; returns early after a rewind."""
+        while (last := self._last) is not None and last.number < target:
+            first, end = last.number + 1, min(target, last.number + self._chunk)
+            span = {"fromBlock": hex(first), "toBlock": hex(end), **self._filter}
+            try:
+                logs, *ends = await self._rpc.batch([("eth_getLogs", (span,)), _header(first), _header(end)])
+            except RpcUnavailable:
+                self._chunk = max(1, self._chunk // 2)
+                raise
+            if isinstance(logs, JsonRpcError):
+                if self._chunk == 1:
+                    raise logs
+                self._chunk = max(1, (end - first + 1) // 2)
+                log.info("chain_range_refused", blocks=end - first + 1, reason=str(logs), next=self._chunk)
+                continue
+            begin, final = _blocks(ends)
+            if begin.parent_hash != last.hash:
+                return await self._rewind(last)
+            await self._hand_over_range(_list(logs), {first: begin, end: final}, final)
+            many = len(logs) > _MANY_LOGS
+            self._chunk = max(1, self._chunk // 2) if many else min(self._chunk_max, self._chunk * 2)
+        return None
+
+    async def _hand_over_range(self, logs: list[Json], blocks: dict[int, Block], final: Block) -> None:
+        by_block: dict[int, list[Fact]] = {final.number: []}
+        for fact in self.decoder.facts(logs):
+            if self._relevant(fact):
+                by_block.setdefault(fact.origin.block_number, []).append(fact)
+        missing = [number for number in by_block if number not in blocks]
+        for start in range(0, len(missing), _HEADERS):
+            some = missing[start : start + _HEADERS]
+            blocks |= zip(some, _blocks(await self._rpc.batch([_header(number) for number in some])), strict=True)
+        if any(fact.origin.block_hash != blocks[number].hash for number, facts in by_block.items() for fact in facts):
+            raise RpcUnavailable("the chain changed while it was being read")
+        for number in sorted(by_block):
+            await self._hand_over(blocks[number], by_block[number])
+
+    async def _hand_over(self, block: Block, facts: list[Fact]) -> None:
+        await self._deliver(block, facts)
+        self._remember(block)
+
+    def _remember(self, block: Block) -> None:
+        self._last = block
+        self._recent[block.number] = block.hash
+        while len(self._recent) > _REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+
+    async def _rewind(self, last: Block) -> None:
+        """Make the newest delivered block that is still on the chain the last one."""
+        self.reorganisations += 1
+        known = sorted(self._recent, reverse=True)
+        for start in range(0, len(known), 16):
+            some = known[start : start + 16]
+            headers = await self._rpc.batch([_header(number) for number in some])
+            for number, header in zip(some, headers, strict=True):
+                if isinstance(header, JsonRpcError):
+                    raise header
+                if header is None or (block := decode.block(header)).hash != self._recent[number]:
+                    del self._recent[number]
+                    continue
+                self._last = block
+                log.error("chain_reorganised", depth=last.number - number, ancestor=number, was=last.hash)
+                return
+        await self._restart_below(last.number)
+
+    async def _restart_below(self, number: int) -> None:
+        """Nothing that we remember is on the chain any more: go back as far as we would remember."""
+        floor = max(0, number - _REMEMBERED)
+        [block] = _blocks([await self._rpc.call(*_flat(_header(floor)))])
+        log.error("chain_reorganised", depth=number - floor, ancestor=None, restart=floor)
+        self._recent.clear()
+        self._remember(block)
+
+    async def _resume(self, number: int, known: Hash) -> None:
+        """Take up the thread at the cursor of an earlier run."""
+        there, before = _blocks(await self._rpc.batch([_header(number), _header(max(0, number - self._overlap))]))
+        if there.hash == known:
+            self._remember(before)
+            log.info("chain_resumed", cursor=number, first=before.number + 1)
+        else:
+            self.reorganisations += 1
+            await self._restart_below(number)
+
+
+def _header(number: int) -> Call:
+    return "eth_getBlockByNumber", (hex(number), False)
+
+
+def _flat(call: Call) -> tuple[Any, ...]:
+    return (call[0], *call[1])
+
+
+def _blocks(headers: Sequence[Any | JsonRpcError]) -> list[Block]:
+    """Raises RpcUnavailable if the node does not have one of them."""
+    for header in headers:
+        if isinstance(header, JsonRpcError):
+            raise header
+        if header is None:
+            raise RpcUnavailable("the node does not have the block yet")
+    return [decode.block(header) for header in headers]
+
+
+def _list(logs: object) -> list[Json]:
+    if not isinstance(logs, list) or not all(isinstance(one, dict) for one in logs):
+        raise RpcUnavailable("eth_getLogs: the answer is not a list of logs")
+    return logs
