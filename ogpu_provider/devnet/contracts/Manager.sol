@@ -9,6 +9,7 @@ contract Manager {
     bytes32 public constant JUDGE = keccak256("JUDGE");
 
     mapping(bytes32 role => mapping(address account => bool)) private _members;
+    mapping(bytes32 role => bytes32) private _admins;
 
     error AccessControlUnauthorizedAccount(address account, bytes32 neededRole);
     error AccessControlBadConfirmation();
@@ -33,10 +34,8 @@ contract Manager {
     }
 
     /// @dev Every role is administered by the default admin; nothing here can change that.
-    function getRoleAdmin(bytes32 role) public view returns (bytes32) {
-        role;
-        this;
-        return DEFAULT_ADMIN_ROLE;
+    function getRoleAdmin(bytes32 role) external view returns (bytes32) {
+        return _admins[role];
     }
 
     function grantRole(bytes32 role, address account) external onlyRole(DEFAULT_ADMIN_ROLE) {
@@ -53,7 +52,6 @@ contract Manager {
     }
 
     function supportsInterface(bytes4 interfaceId) external view returns (bool) {
-        this;
         return interfaceId == 0x7965db0b || interfaceId == 0x01ffc9a7; // IAccessControl, IERC165
     }
 

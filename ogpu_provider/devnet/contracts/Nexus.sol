@@ -31,10 +31,10 @@ contract Nexus is Ownable {
 
     address[] public sources;
     /// @notice Counts from 0; an unknown source reads 0 too.
-    mapping(address source => uint256) public sourceId;
+    mapping(address => uint256) public sourceId;
     address[] public clients;
-    mapping(address client => address[]) public sourcesOf;
-    mapping(address client => uint256) public activeSourceCountOf;
+    mapping(address => address[]) public sourcesOf;
+    mapping(address => uint256) public activeSourceCountOf;
 
     mapping(address source => bool) private _isSource;
     mapping(address task => bool) private _isTask;

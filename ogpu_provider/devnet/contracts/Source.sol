@@ -17,9 +17,9 @@ contract Source is Ownable {
     SourceStatus public status;
     address[] public tasks;
     address[] public registrants;
-    mapping(address provider => uint256) public registrantId;
+    mapping(address => uint256) public registrantId;
     /// @notice 0 when the provider is not registered, otherwise 1 CPU, 2 NVIDIA or 4 AMD.
-    mapping(address provider => uint8) public preferredEnvironmentOf;
+    mapping(address => uint8) public preferredEnvironmentOf;
 
     constructor(SourceParams memory _sourceParams) payable Ownable(_sourceParams.client) {
         nexus = msg.sender;

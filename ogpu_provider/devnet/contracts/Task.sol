@@ -19,10 +19,10 @@ contract Task is Ownable {
     TaskStatus public status;
     address[] public attempters;
     uint256[] public attemptTimestamps;
-    mapping(address provider => uint256) public attempterId;
-    mapping(address provider => address) public responseOf;
+    mapping(address => uint256) public attempterId;
+    mapping(address => address) public responseOf;
     /// @notice By keccak256(abi.encodePacked(provider, data)).
-    mapping(bytes32 hash => bool) public isAlreadySubmitted;
+    mapping(bytes32 => bool) public isAlreadySubmitted;
 
     mapping(address provider => bool) private _attempted;
 
@@ -103,9 +103,10 @@ contract Task is Ownable {
     }
 
     /// @notice Both bounds inclusive; the zero address for an attempter without a response.
-    function getResponsesOf(uint256 lower, uint256 upper) external view returns (address[] memory page) {
-        page = attempters.slice(lower, upper);
+    function getResponsesOf(uint256 lower, uint256 upper) external view returns (address[] memory) {
+        address[] memory page = attempters.slice(lower, upper);
         for (uint256 i = 0; i < page.length; i++) page[i] = responseOf[page[i]];
+        return page;
     }
 
     /// @notice The provider whose response was confirmed, or the zero address.

@@ -12,16 +12,16 @@ contract Terminal is Ownable {
     address public vault;
 
     /// @notice Both are set when, and only when, each side has announced the other.
-    mapping(address provider => address) public masterOf;
-    mapping(address master => address) public providerOf;
+    mapping(address => address) public masterOf;
+    mapping(address => address) public providerOf;
     /// @notice A provider named this account its master.
-    mapping(address account => bool) public isMaster;
+    mapping(address => bool) public isMaster;
     /// @notice A master named this account its provider.
-    mapping(address account => bool) public isProvider;
-    mapping(address account => mapping(address agent => bool)) public isAgentOf;
-    mapping(address account => bool) public defaultAgentDisabled;
-    mapping(address provider => string) public baseDataOf;
-    mapping(address provider => string) public liveDataOf;
+    mapping(address => bool) public isProvider;
+    mapping(address => mapping(address => bool)) public isAgentOf;
+    mapping(address => bool) public defaultAgentDisabled;
+    mapping(address => string) public baseDataOf;
+    mapping(address => string) public liveDataOf;
 
     mapping(address provider => address master) private _announcedMaster;
     mapping(address master => address provider) private _announcedProvider;

@@ -23,17 +23,17 @@ contract Vault {
     /// @notice Seconds between unbond and claim.
     uint256 public UNBONDING_PERIOD = 60;
 
-    mapping(address account => uint256) public balanceOf;
-    mapping(address account => uint256) public lockupOf;
-    mapping(address account => uint256) public unbondingOf;
+    mapping(address => uint256) public balanceOf;
+    mapping(address => uint256) public lockupOf;
+    mapping(address => uint256) public unbondingOf;
     /// @notice Unix seconds from which claim succeeds; 0 when nothing is unbonding.
-    mapping(address account => uint256) public unbondingTimestamp;
-    mapping(address account => uint256) public totalEarningsOf;
+    mapping(address => uint256) public unbondingTimestamp;
+    mapping(address => uint256) public totalEarningsOf;
     /// @notice What a client's open tasks hold in escrow.
-    mapping(address client => uint256) public frozenPayment;
-    mapping(address account => uint256) public sanctionOf;
+    mapping(address => uint256) public frozenPayment;
+    mapping(address => uint256) public sanctionOf;
     uint256 public sanctionedAmount;
-    mapping(address account => bool) public isWhitelisted;
+    mapping(address => bool) public isWhitelisted;
 
     mapping(address task => Escrow) private _escrows;
 
