@@ -1,0 +1,207 @@
+"""YAML text as a tree that remembers its lines, under strict limits.
+
+Built from the parser's events, so that nothing is constructed before its size, depth and kind are known. One
+document, no tags, no duplicate keys; aliases are shared, but counted as if they were written out.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ogpu_provider.runtime.compose.violation import GateRefused, Violation
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+MAX_NODES = 20_000
+MAX_KEY = 200
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+_MERGE = "<<"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """`plain` is False for quoted and block text, which is never a number, a boolean or null."""
+
+    text: str
+    plain: bool
+    line: int
+
+    @property
+    def null(self) -> bool:
+        return self.plain and self.text in ("", "~", "null", "Null", "NULL")
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    items: tuple["Node", ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    key: str
+    value: "Node"
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    entries: tuple[Entry, ...]
+    line: int
+
+    def get(self, key: str) -> "Node | None":
+        return next((entry.value for entry in self.entries if entry.key == key), None)
+
+
+Node = Scalar | Sequence | Mapping
+
+
+def parse(text: bytes) -> Mapping:
+    """Read one document whose root is a mapping. Raises GateRefused with the line of the first fault."""
+    if len(text) > MAX_BYTES:
+        raise _refused("compose.limit", 0, f"the file has {len(text)} bytes, more than {MAX_BYTES}")
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _refused("compose.syntax", 0, f"not UTF-8 at byte {error.start}") from error
+    builder = _Builder()
+    try:
+        for event in yaml.parse(decoded, Loader=_LOADER):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise _refused("compose.syntax", line, str(error.problem or "not YAML")) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _refused("compose.syntax", 0, f"not YAML: {error}") from error
+    if not isinstance(builder.root, Mapping):
+        raise _refused("compose.syntax", 1, "the file is not a mapping")
+    return builder.root
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end was not seen yet. `nodes` counts it with everything below, aliases written out."""
+
+    mapping: bool
+    anchor: str | None
+    line: int
+    nodes: int = 1
+    height: int = 1
+    items: list[Node] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    node: Node
+    nodes: int
+    height: int
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.root: Node | None = None
+        self._documents = 0
+        self._total = 0
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, _Anchored] = {}
+
+    def take(self, event: Any) -> None:
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                raise _refused("compose.syntax", line, "a second document; compose would merge it over the first")
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event.anchor, line)
+        elif isinstance(event, yaml.ScalarEvent):
+            self._refuse_tag(event, line)
+            self._count(1, line)
+            if _UNPRINTABLE.search(event.value):
+                raise _refused("compose.syntax", line, "a control character in a value")
+            scalar = Scalar(event.value, event.style is None or event.style == "", line)
+            self._anchor(event.anchor, _Anchored(scalar, 1, 1))
+            self._place(scalar, 1, 1, line)
+        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            self._refuse_tag(event, line)
+            self._count(1, line)
+            if len(self._stack) >= MAX_DEPTH:
+                raise _refused("compose.limit", line, f"nested deeper than {MAX_DEPTH}")
+            self._stack.append(_Open(isinstance(event, yaml.MappingStartEvent), event.anchor, line))
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            self._close()
+
+    def _alias(self, name: str | None, line: int) -> None:
+        found = self._anchors.get(name or "")
+        if found is None:
+            raise _refused("compose.syntax", line, f"alias *{name} leads to nothing, or into itself")
+        self._count(found.nodes, line)
+        if len(self._stack) + found.height > MAX_DEPTH + 1:
+            raise _refused("compose.limit", line, f"nested deeper than {MAX_DEPTH}")
+        self._place(found.node, found.nodes, found.height, line)
+
+    def _close(self) -> None:
+        done = self._stack.pop()
+        node = _mapping(done) if done.mapping else Sequence(tuple(done.items), done.line)
+        self._anchor(done.anchor, _Anchored(node, done.nodes, done.height))
+        self._place(node, done.nodes, done.height, done.line)
+
+    def _place(self, node: Node, nodes: int, height: int, line: int) -> None:
+        if not self._stack:
+            self.root = node
+            return
+        parent = self._stack[-1]
+        parent.items.append(node)
+        parent.lines.append(line)
+        parent.nodes += nodes
+        parent.height = max(parent.height, height + 1)
+
+    def _anchor(self, name: str | None, anchored: _Anchored) -> None:
+        if name is not None:
+            self._anchors[name] = anchored
+
+    def _count(self, nodes: int, line: int) -> None:
+        self._total += nodes
+        if self._total > MAX_NODES:
+            raise _refused("compose.limit", line, f"more than {MAX_NODES} nodes, aliases written out")
+
+    @staticmethod
+    def _refuse_tag(event: Any, line: int) -> None:
+        if event.tag is not None:
+            raise _refused("compose.syntax", line, f"the tag {event.tag[:60]}; write plain values")
+
+
+def _mapping(done: _Open) -> Mapping:
+    """Pair up keys and values; `<<` merges, and a key of the mapping itself wins over a merged one."""
+    own: dict[str, Entry] = {}
+    merged: list[Mapping] = []
+    for key, value, line in zip(done.items[::2], done.items[1::2], done.lines[::2], strict=True):
+        if not isinstance(key, Scalar):
+            raise _refused("compose.syntax", line, "a key that is not text")
+        if len(key.text) > MAX_KEY or not key.text.isprintable():
+            raise _refused("compose.syntax", line, "a key that is too long, or has more than one line")
+        if key.text == _MERGE and key.plain:
+            merged += _merge_sources(value, line)
+        elif key.text in own:
+            raise _refused("compose.syntax", line, f"the key {key.text!r} twice")
+        else:
+            own[key.text] = Entry(key.text, value, line)
+    for source in merged:
+        for entry in source.entries:
+            own.setdefault(entry.key, entry)
+    return Mapping(tuple(own.values()), done.line)
+
+
+def _merge_sources(value: Node, line: int) -> list[Mapping]:
+    sources = list(value.items) if isinstance(value, Sequence) else [value]
+    mappings = [source for source in sources if isinstance(source, Mapping)]
+    if len(mappings) != len(sources):
+        raise _refused("compose.syntax", line, "<< takes mappings")
+    return mappings
+
+
+def _refused(code: str, line: int, message: str) -> GateRefused:
+    return GateRefused((Violation(code, "", line, message),))

@@ -1,0 +1,169 @@
+"""Bytes in, an admitted project out, or every violation with its line.
+
+Steps: read under limits -> replace variables -> copy what is allowed into the model -> check what only the whole
+file shows (one service to call, volumes declared, devices that fit the environment).
+"""
+
+import hashlib
+
+from ogpu_provider.domain.source import Environment
+from ogpu_provider.runtime.compose.document import parse
+from ogpu_provider.runtime.compose.interpolation import Variables, interpolate
+from ogpu_provider.runtime.compose.model import SERVICE_PORT, Gpu, Project, Service
+from ogpu_provider.runtime.compose.policy import REFUSED_TOP, TOP_LEVEL, Limits
+from ogpu_provider.runtime.compose.reader import Field, Findings
+from ogpu_provider.runtime.compose.service import NAME, ServiceReader, refuse_key
+from ogpu_provider.runtime.compose.violation import Difference, GateRefused, Violation
+
+DEFAULT_LIMITS = Limits()
+_GPU_OF = {Environment.NVIDIA: Gpu.NVIDIA, Environment.AMD: Gpu.AMD}
+
+
+def fingerprint(text: bytes) -> str:
+    """What identifies an author's file: SHA-256 of its bytes, in hex."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def inspect(
+    text: bytes, environment: Environment, variables: Variables, limits: Limits = DEFAULT_LIMITS
+) -> tuple[Project | None, tuple[Difference, ...], tuple[Violation, ...]]:
+    """Everything there is to say about a file; the project is None if there are violations."""
+    try:
+        root = parse(text)
+    except GateRefused as refused:
+        return None, (), refused.violations
+    known = dict(variables.known())
+    root, faults = interpolate(root, known)
+    found = Findings(violations=list(faults))
+    project = _project(Field(root, "", found), environment, limits, known)
+    violations = tuple(sorted(found.violations, key=lambda violation: violation.line))
+    return None if violations else project, tuple(found.differences), violations
+
+
+def admit(text: bytes, environment: Environment, variables: Variables, limits: Limits = DEFAULT_LIMITS) -> Project:
+    """Raises GateRefused with every violation."""
+    project, _, violations = inspect(text, environment, variables, limits)
+    if violations or project is None:
+        raise GateRefused(violations)
+    return project
+
+
+def _project(field: Field, environment: Environment, limits: Limits, known: dict[str, str]) -> Project | None:
+    services: list[Service] = []
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ("default",)
+    for key, value in field.entries():
+        match key:
+            case "services":
+                services = _services(value, limits, known)
+            case "volumes":
+                volumes = _volumes(value)
+            case "networks":
+                networks += _networks(value)
+            case "name":
+                value.note("the project's name is ours")
+            case _ if key not in TOP_LEVEL and not key.startswith("x-"):
+                refuse_key(value, key, REFUSED_TOP)
+    if field.found.violations:
+        return None
+    return _whole(field, tuple(services), volumes, networks, environment, limits)
+
+
+def _services(field: Field, limits: Limits, known: dict[str, str]) -> list[Service]:
+    services: list[Service] = []
+    for name, value in field.entries():
+        if not NAME.fullmatch(name):
+            value.refuse("compose.type", f"{name[:60]!r} is not a service's name")
+            continue
+        service = ServiceReader(name, limits, known).read(value)
+        if service:
+            services.append(service)
+    return services
+
+
+def _volumes(field: Field) -> tuple[str, ...]:
+    names = []
+    for name, options in field.entries():
+        if not NAME.fullmatch(name):
+            options.refuse("compose.type", f"{name[:60]!r} is not a volume's name")
+        names.append(name)
+        for key, value in options.entries():
+            if key == "driver" and value.text() in (None, "local"):
+                continue
+            if key == "labels":
+                value.note("labels of the author are left out")
+            elif not (key == "driver_opts" and value.is_mapping and not list(value.entries())):
+                value.refuse("compose.escape", f"{key[:40]} can lead to the host's files or another project's")
+    return tuple(names)
+
+
+def _networks(field: Field) -> tuple[str, ...]:
+    names = []
+    for name, options in field.entries():
+        names.append(name)
+        options.note("the project has one bridge of its own")
+        for key, value in options.entries():
+            if key == "driver" and value.text() in (None, "bridge"):
+                continue
+            if key in ("labels", "internal", "enable_ipv6"):
+                continue
+            value.refuse("compose.network", f"{key[:40]}: networks are the project's own bridge, nothing else")
+    return tuple(names)
+
+
+def _whole(
+    field: Field,
+    services: tuple[Service, ...],
+    volumes: tuple[str, ...],
+    networks: tuple[str, ...],
+    environment: Environment,
+    limits: Limits,
+) -> Project:
+    started = tuple(service for service in services if not service.optional)
+    if not 0 < len(services) <= limits.services:
+        field.refuse("compose.limit", f"{len(services)} services; between 1 and {limits.services} are run")
+    _references(field, started, volumes, networks)
+    used = list(dict.fromkeys(volume.name for service in started for volume in service.volumes))
+    fixed = [port for service in started for port in service.ports if port.host is not None]
+    for count, most, what in ((len(used), limits.volumes, "volumes"), (len(fixed), limits.ports, "fixed host ports")):
+        if count > most:
+            field.refuse("compose.limit", f"{count} {what}; at most {most} are given")
+    if len({(port.host, port.protocol) for port in fixed}) != len(fixed):
+        field.refuse("compose.network", "the same host port twice")
+    wanted = _GPU_OF.get(environment, Gpu.NONE)
+    for service in started:
+        if service.gpu not in (Gpu.NONE, wanted):
+            _at(field, service, "compose.devices", f"asks for {service.gpu} in a file for {environment.label}")
+    targets = [service.name for service in started if service.published]
+    if len(targets) != 1:
+        text = f"{len(targets)} services publish container port {SERVICE_PORT}; the one to call is exactly one"
+        field.refuse("compose.target", text, 'give one service ports: ["${PORT}:5555"]')
+    needed = max((service.gpu_count for service in started), default=0)
+    return Project(started, tuple(used), targets[0] if targets else "", needed)
+
+
+def _references(
+    field: Field, services: tuple[Service, ...], volumes: tuple[str, ...], networks: tuple[str, ...]
+) -> None:
+    names = {service.name for service in services}
+    for service in services:
+        for dependency in service.depends_on:
+            if dependency.service not in names:
+                _at(field, service, "compose.reference", f"depends on {dependency.service[:60]!r}, which is not run")
+        for volume in service.volumes:
+            if volume.name not in volumes and not volume.name.startswith("anonymous_"):
+                text = f"volume {volume.name[:60]!r} is not declared"
+                _at(field, service, "compose.reference", text, "declare it under volumes")
+        for network in service.networks:
+            if network not in networks:
+                _at(field, service, "compose.reference", f"network {network[:60]!r} is not declared")
+        others = names - {service.name}
+        if {service.hostname, *service.aliases} & others:
+            _at(field, service, "compose.identity", "takes the name of another service")
+        targets = [*(volume.target for volume in service.volumes), *(mount.target for mount in service.tmpfs)]
+        if len(set(targets)) != len(targets):
+            _at(field, service, "compose.type", "mounts twice on the same path")
+
+
+def _at(field: Field, service: Service, code: str, message: str, remedy: str = "") -> None:
+    field.found.violations.append(Violation(code, f"services.{service.name}", service.line, message, remedy))

@@ -1,0 +1,146 @@
+"""Volumes and tmpfs of a service: named volumes of the project, and memory with a size. Never the host's files."""
+
+import re
+from pathlib import PurePosixPath
+
+from ogpu_provider.runtime.compose import quantities
+from ogpu_provider.runtime.compose.model import Tmpfs, Volume
+from ogpu_provider.runtime.compose.policy import FORBIDDEN_TARGETS, Limits
+from ogpu_provider.runtime.compose.reader import Field
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MODES = frozenset({"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"})
+_HOST = "only named volumes are mounted; a path of the host never is"
+_REMEDY = "declare a named volume under volumes and mount that"
+
+
+def volumes(field: Field, service: str, limits: Limits) -> tuple[tuple[Volume, ...], tuple[Tmpfs, ...]]:
+    mounted: list[Volume] = []
+    memory: list[Tmpfs] = []
+    for item in field.items():
+        found = _long(item, service, limits) if item.is_mapping else _short(item, service)
+        if isinstance(found, Volume):
+            mounted.append(found)
+        elif found is not None:
+            memory.append(found)
+    return tuple(mounted), tuple(memory)
+
+
+def tmpfs(field: Field, limits: Limits) -> tuple[Tmpfs, ...]:
+    """`/path` or `/path:size=64m,mode=1777`; without a size it gets the most that is allowed."""
+    found: list[Tmpfs] = []
+    for text in field.texts():
+        target, _, options = text.partition(":")
+        size, mode = limits.tmpfs, ""
+        for option in filter(None, options.split(",")):
+            name, _, value = option.partition("=")
+            if name == "size":
+                size = _size(field, value, limits)
+            elif name == "mode" and re.fullmatch(r"[0-7]{3,4}", value):
+                mode = value
+            elif name not in ("rw", "noexec", "nosuid", "nodev"):
+                field.refuse("compose.type", f"the tmpfs option {option[:40]!r} is not known")
+        if check_target(field, target):
+            found.append(Tmpfs(target, size, mode))
+    return tuple(found)
+
+
+def check_target(field: Field, target: str) -> bool:
+    path = PurePosixPath(target)
+    bad = not path.is_absolute() or ".." in path.parts or str(path) == "/" or ":" in target or "," in target
+    if bad or len(target) > 512:
+        field.refuse("compose.type", f"{target[:80]!r} is not an absolute path below / to mount on")
+        return False
+    clean = "/" + str(path).lstrip("/")
+    if any(clean == root or clean.startswith(f"{root}/") for root in FORBIDDEN_TARGETS):
+        field.refuse("compose.escape", f"{clean} in the container belongs to the engine")
+        return False
+    return True
+
+
+def _short(item: Field, service: str) -> Volume | None:
+    text = item.text()
+    if text is None:
+        return None
+    parts = text.split(":")
+    if len(parts) == 1 and text.startswith("/"):
+        return Volume(_anonymous(service, text), text) if check_target(item, text) else None
+    if not _NAME.fullmatch(parts[0]):
+        item.refuse("compose.escape", _HOST, _REMEDY)
+        return None
+    if len(parts) not in (2, 3):
+        item.refuse("compose.type", f"{text[:80]!r} is not name:target[:mode]")
+        return None
+    modes = set(parts[2].split(",")) if len(parts) == 3 else set()
+    if modes - _MODES:
+        item.refuse("compose.escape", f"the mount option {', '.join(sorted(modes - _MODES))[:60]} is not given")
+    return Volume(parts[0], parts[1], "ro" in modes) if check_target(item, parts[1]) else None
+
+
+def _long(item: Field, service: str, limits: Limits) -> Volume | Tmpfs | None:
+    kind = target = name = ""
+    read_only, size, mode = False, limits.tmpfs, ""
+    for key, value in item.entries():
+        match key:
+            case "type":
+                kind = value.text() or ""
+            case "source":
+                name = value.text() or ""
+            case "target":
+                target = value.text() or ""
+            case "read_only":
+                read_only = bool(value.flag())
+            case "volume":
+                _only(value, "nocopy")
+            case "tmpfs":
+                size, mode = _tmpfs_options(value, limits)
+            case "consistency":
+                value.text()
+            case _:
+                value.refuse("compose.escape", "this mount option is not given", _REMEDY)
+    if kind not in ("volume", "tmpfs"):
+        item.refuse("compose.escape", f"a mount of type {kind[:20] or 'bind'!r}: {_HOST}", _REMEDY)
+        return None
+    if not check_target(item, target):
+        return None
+    if kind == "tmpfs":
+        return Tmpfs(target, size, mode)
+    if name and not _NAME.fullmatch(name):
+        item.refuse("compose.escape", _HOST, _REMEDY)
+        return None
+    return Volume(name or _anonymous(service, target), target, read_only)
+
+
+def _tmpfs_options(field: Field, limits: Limits) -> tuple[int, str]:
+    size, mode = limits.tmpfs, ""
+    for key, value in field.entries():
+        text = value.text() or ""
+        if key == "size":
+            size = _size(value, text, limits)
+        elif key == "mode" and re.fullmatch(r"[0-7]{3,4}", text):
+            mode = text
+        else:
+            value.refuse("compose.unknown_key", "not a tmpfs option that is given")
+    return size, mode
+
+
+def _size(field: Field, text: str, limits: Limits) -> int:
+    try:
+        size = quantities.size(text)
+    except ValueError as error:
+        field.refuse("compose.type", str(error))
+        return limits.tmpfs
+    if size > limits.tmpfs or size <= 0:
+        field.refuse("compose.resources", f"a tmpfs of {size} bytes; at most {limits.tmpfs} are given")
+    return size
+
+
+def _only(field: Field, *allowed: str) -> None:
+    for key, value in field.entries():
+        if key not in allowed:
+            value.refuse("compose.escape", "this mount option is not given")
+
+
+def _anonymous(service: str, target: str) -> str:
+    """A name for a volume that the author left nameless, so that it is kept and found again like the others."""
+    return f"anonymous_{service}_{re.sub(r'[^a-zA-Z0-9]+', '_', target).strip('_')}"[:60]

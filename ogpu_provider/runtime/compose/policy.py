@@ -1,0 +1,80 @@
+"""Which keys of the Compose Specification pass the gate.
+
+An allowlist: whatever is in no table here is refused as unknown, so that a key which compose learns tomorrow is
+refused today. `REFUSED` only gives better words for what is known to be dangerous.
+"""
+
+from dataclasses import dataclass
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Ceilings for each service; sizes in bytes. The author's own figure counts where it is lower."""
+
+    memory: int = 64 * GIB
+    cpus: float = 64.0
+    pids: int = 4096
+    shm: int = 8 * GIB
+    tmpfs: int = 2 * GIB
+    services: int = 10
+    ports: int = 8
+    volumes: int = 16
+    devices: int = 16
+    retries: int = 5
+    stop_grace: float = 30.0
+
+
+TOP_LEVEL = frozenset({"services", "volumes", "networks", "name", "version"})
+"""Besides x-*, which compose ignores as well."""
+
+_HOST = ("compose.escape", "gives the container power over the host")
+_FILES = ("compose.host_files", "reads files or variables of the host")
+_CODE = ("compose.host_code", "runs programs outside the container's own user, or on the host")
+_ABUSE = ("compose.resources", "takes more than a fair share of the host")
+_NAMES = ("compose.identity", "takes a name that others rely on")
+_NET = ("compose.network", "changes how the host's network is used")
+
+REFUSED: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("use_api_socket", "pid", "ipc", "uts", "userns_mode", "cgroup", "cgroup_parent", "device_cgroup_rules"), _HOST
+    ),
+    **dict.fromkeys(("cap_add", "sysctls", "group_add", "volumes_from", "credential_spec", "isolation"), _HOST),
+    **dict.fromkeys(("env_file", "label_file", "extends", "configs", "secrets"), _FILES),
+    **dict.fromkeys(("provider", "post_start", "pre_stop", "develop", "build", "models"), _CODE),
+    **dict.fromkeys(
+        ("ulimits", "storage_opt", "blkio_config", "cpu_rt_runtime", "cpu_rt_period", "oom_score_adj"), _ABUSE
+    ),
+    **dict.fromkeys(("memswap_limit", "mem_swappiness", "cpuset", "cpu_shares", "cpu_quota", "cpu_period"), _ABUSE),
+    **dict.fromkeys(("container_name", "domainname", "annotations"), _NAMES),
+    **dict.fromkeys(("dns", "dns_search", "dns_opt", "mac_address", "links", "external_links"), _NET),
+}
+
+REFUSED_TOP: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(("include", "configs", "secrets"), _FILES),
+    "models": _CODE,
+}
+
+REMEDIES = {
+    "build": "publish the image in a registry and name it in image",
+    "container_name": "leave it out; services reach each other by their service name",
+    "env_file": "write the variables under environment",
+    "extends": "write the service out",
+    "include": "write the services out",
+    "links": "leave it out; services reach each other by their service name",
+    "ipc": "leave it out; shm_size gives shared memory inside the container",
+    "configs": "put the file into the image or a variable under environment",
+    "secrets": "put what clients may know into the image; a provider has no secrets for sources",
+    "group_add": "run as a user of the image that may use the device",
+    "cap_add": "leave it out; no capability is given",
+}
+
+OURS = ("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")
+"""Variables that only we set: they choose devices."""
+STRIPPED = "NVIDIA_"
+FORBIDDEN_LABELS = ("com.docker.", "io.docker.", "org.dockerproject.", "ogpu.", "desktop.docker.")
+HOST_GATEWAY = "host.docker.internal"
+LOG_DRIVERS = frozenset({"json-file", "local"})
+CONDITIONS = frozenset({"service_started", "service_healthy", "service_completed_successfully"})
+FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev", "/run/docker.sock", "/var/run/docker.sock")
