@@ -171,43 +171,45 @@ def _refusal(error: ValidationError, file: Path | None, origins: Mapping[str, st
 def wallet_password(wallet: Wallet, environ: Mapping[str, str] = os.environ) -> environment.Secret | None:
     """The keystore's password from where the settings say it is, None if they say nothing.
 
-    Raises ConfigError (`config.password`) if that place does not answer, or others can read it.
+    Raises ConfigError (`config.secret`) if that place does not answer, or others can read it.
     """
     if wallet.password_fd is not None:
-        return _password(wallet.password_fd, f"descriptor {wallet.password_fd}")
+        return secret_from_descriptor(wallet.password_fd)
     if wallet.password_credential:
         directory = environment.credentials_directory(environ)
         if directory is None:
             raise ConfigError(
                 "wallet.password_credential: this process was given no systemd credentials",
-                code="config.password",
+                code="config.secret",
                 remedy="start it as the service that has LoadCredential, or use wallet.password_file",
             )
-        path = directory / wallet.password_credential
-        return _password(path, str(path))
-    if wallet.password_file:
-        _owner_only(wallet.password_file)
-        return _password(wallet.password_file, str(wallet.password_file))
-    return None
+        return _first_line(directory / wallet.password_credential)
+    return secret_from_file(wallet.password_file) if wallet.password_file else None
 
 
-def _owner_only(path: Path) -> None:
+def secret_from_file(path: Path) -> environment.Secret:
+    """The first line of a file that only its owner can read. Raises ConfigError (`config.secret`)."""
     try:
         status = path.stat()
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", code="config.password") from error
+        raise ConfigError(f"{path}: {error.strerror}", code="config.secret", remedy="check the path") from error
     if status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0):
-        raise ConfigError(
-            f"{path}: other users can read or own the password file", code="config.password", remedy=f"chmod 600 {path}"
-        )
+        raise ConfigError(f"{path}: other users can reach it", code="config.secret", remedy=f"chmod 600 {path}")
+    return _first_line(path)
 
 
-def _password(place: Path | int, name: str) -> environment.Secret:
+def secret_from_descriptor(number: int) -> environment.Secret:
+    """The first line of an open descriptor, which is closed. Raises ConfigError (`config.secret`)."""
+    return _first_line(number)
+
+
+def _first_line(place: Path | int) -> environment.Secret:
+    name = f"descriptor {place}" if isinstance(place, int) else str(place)
     try:
         with open(place, encoding="utf-8") as stream:
             text = stream.readline(4097).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}: cannot read the password", code="config.password") from error
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{name}: cannot be read", code="config.secret", remedy="check it and its owner") from None
     if not text:
-        raise ConfigError(f"{name}: the password is empty", code="config.password")
+        raise ConfigError(f"{name}: there is nothing in its first line", code="config.secret")
     return environment.Secret(text)

@@ -172,3 +172,12 @@ class Settings(Section):
     @property
     def keystore(self) -> Path:
         return self.wallet.keystore or self.data_dir / "keystore.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.data_dir / "provider.db"
+
+    @property
+    def task_logs(self) -> Path:
+        """Folder of `<task address>.log` files: what containers printed while a task ran."""
+        return self.data_dir / "task-logs"

@@ -164,7 +164,7 @@ def test_an_empty_or_missing_password_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "password"
     with pytest.raises(ConfigError) as caught:
         config.wallet_password(Wallet(password_file=file), {})
-    assert caught.value.code == "config.password"
+    assert caught.value.code == "config.secret"
     file.touch(mode=0o600)
-    with pytest.raises(ConfigError, match="empty"):
+    with pytest.raises(ConfigError, match="nothing"):
         config.wallet_password(Wallet(password_file=file), {})

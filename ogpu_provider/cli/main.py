@@ -1,0 +1,88 @@
+"""Entry of `ogpu-provider`: commands, errors and exit codes.
+
+Exit codes: 0 good; 1 the thing asked about is not good, or was refused; 2 wrong usage, which a wrong setting is too;
+3 could not find out. An error is one sentence with its stable code, and what to do about it.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import cyclopts
+
+from ogpu_provider import __version__, environment
+from ogpu_provider.cli import compose, config, demo, devnet, keys, run, sources, status, tasks, why
+from ogpu_provider.cli.screen import error, printable
+from ogpu_provider.domain.errors import ComposeRefused, ConfigError, KeyRefused, ProviderError
+
+USAGE, REFUSED, UNKNOWN = 2, 1, 3
+
+app = cyclopts.App(
+    name="ogpu-provider",
+    help="Provider daemon for the OpenGPU network: run tasks on your GPUs, get paid on chain.",
+    version=__version__,
+    version_flags=["--version"],
+    help_format="plaintext",
+    result_action="return_value",
+)
+app.command(run.run)
+app.command(status.status)
+app.command(tasks.app)
+app.command(why.why)
+app.command(sources.app)
+app.command(keys.app)
+app.command(config.app)
+app.command(compose.app)
+app.command(devnet.app)
+app.command(demo.demo)
+
+
+def exit_code(refusal: ProviderError) -> int:
+    """1 for a refusal, 2 for a mistake of whoever typed or configured, 3 if the answer is not known."""
+    if isinstance(refusal, ConfigError):
+        return USAGE
+    if isinstance(refusal, ComposeRefused | KeyRefused) or refusal.code in ("task.unknown", "task.no_log"):
+        return REFUSED
+    return UNKNOWN
+
+
+def invoke(words: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        outcome = app(words, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as mistake:
+        error(str(mistake), "usage", "--help after a command shows how it is used")
+        return USAGE
+    except ProviderError as refusal:
+        if environment.debug():
+            traceback.print_exc()
+        error(str(refusal), refusal.code, refusal.remedy)
+        return exit_code(refusal)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as bug:
+        if environment.debug():
+            traceback.print_exc()
+        text = printable(f"{type(bug).__name__}: {bug}")
+        error(text, "internal", "this is a bug; OGPU_PROVIDER_DEBUG=1 shows where it happened")
+        return UNKNOWN
+    return outcome if isinstance(outcome, int) else 0
+
+
+def main() -> None:
+    if environment.take_incumbent_key() is not None:
+        error(
+            f"{environment.INCUMBENT_KEY} was in the environment, where every child process can read it; it was "
+            "removed there and is not used",
+            "key.environment",
+            "`ogpu-provider keys import` keeps it in an encrypted keystore; then start without the variable",
+            kind="warning",
+        )
+    sys.exit(invoke())
+
+
+if __name__ == "__main__":
+    main()
