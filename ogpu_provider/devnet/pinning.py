@@ -112,7 +112,7 @@ class PinningService:
         port: int = 0,
         max_file_bytes: int = 512 << 20,
     ) -> None:
-        self.store = store or ContentStore()
+        self.store = ContentStore() if store is None else store
         self._address = (host, port)
         self._max_file_bytes = max_file_bytes
         self._server: uvicorn.Server | None = None
@@ -123,6 +123,10 @@ class PinningService:
     def gateway_url(self) -> str:
         """Where links point to; the same server."""
         return self.url
+
+    async def put(self, body: bytes, content_type: str, name: str = "") -> str:
+        """Keep content without the detour over HTTP and return its link."""
+        return f"{self.gateway_url}/ipfs/{await self.store.add(StoredFile(body, content_type, name))}"
 
     async def __aenter__(self) -> Self:
         listener = socket.create_server(self._address, backlog=256)

@@ -44,7 +44,8 @@ async def resolve(host: str, port: int) -> list[str]:
 class Fetcher:
     """A pooled client for untrusted URLs; open it once, use it from many tasks, close it at the end.
 
-    `allow_private` is for a local network only: it also lifts the limit to ports 80 and 443.
+    `allow_private` is for a local network only: it also lifts the limit to ports 80 and 443. `resolve` turns a name
+    into addresses, `verify` says which certificates are trusted (certifi's), `backend` opens the sockets.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Fetcher:
         allow_private: bool = False,
         resolve: Resolve = resolve,
         verify: ssl.SSLContext | None = None,
+        backend: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
         self._limits = limits or FetchLimits()
         self._allow_private = allow_private
@@ -62,7 +64,7 @@ class Fetcher:
                 ssl_context=verify or httpx.create_ssl_context(trust_env=False),
                 max_connections=self._limits.connections,
                 keepalive_expiry=30.0,
-                network_backend=_CheckedNetwork(resolve, allow_private),
+                network_backend=_CheckedNetwork(resolve, allow_private, backend or httpcore.AnyIOBackend()),
             )
         )
         timeout = httpx.Timeout(None, connect=self._limits.connect_s)  # the rest is one budget per call
@@ -174,10 +176,10 @@ async def _gunzip(chunks: AsyncIterator[bytes], limit: int) -> bytes:
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Connects to names only through addresses that passed the check; so no check can be raced by DNS."""
 
-    def __init__(self, resolve: Resolve, allow_private: bool) -> None:
+    def __init__(self, resolve: Resolve, allow_private: bool, backend: httpcore.AsyncNetworkBackend) -> None:
         self._resolve = resolve
         self._allow_private = allow_private
-        self._backend = httpcore.AnyIOBackend()
+        self._backend = backend
 
     async def connect_tcp(
         self,
