@@ -95,7 +95,7 @@ class Ledger:
         wanted = set(lease.devices) - set(has.devices)
         if missing := wanted - {device.id for device in self._host.devices}:
             return f"not on this host: {', '.join(sorted(missing))}"
-        if held := wanted & self.taken(besides=lease.holder):
+        if held := wanted & self.taken():
             return f"held by another source: {', '.join(sorted(held))}"
         return ""
 

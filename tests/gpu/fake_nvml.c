@@ -1,5 +1,6 @@
 /* A libnvidia-ml.so.1 that says what a script says. Built against the true nvml.h, so that its structs are the real
- * ones. The script ($FAKE_NVML_SCRIPT) is read at nvmlInit, as the real library enumerates cards, and its lines are
+ * ones. The script ($FAKE_NVML_SCRIPT) is read at the first nvmlInit of a session, for that is when the real library
+ * lists the cards: whoever never shuts down sees no change. Its lines are
  *
  *   driver|missing                                   or: driver|mismatch
  *   gpu|UUID|NAME|TOTAL|USED|STATE|MIG               STATE: ok, lost, dying, bare, sealed;  MIG: on, off, none
@@ -78,7 +79,7 @@ static nvmlReturn_t reach(nvmlDevice_t handle, struct card **card) {
 
 nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
     (void)flags;
-    nvmlReturn_t result = enumerate();
+    nvmlReturn_t result = sessions ? NVML_SUCCESS : enumerate();
     if (result == NVML_SUCCESS) sessions++;
     return result;
 }
