@@ -1,0 +1,1 @@
+"""The provider's key: kept encrypted, used under a policy, shown to nobody."""

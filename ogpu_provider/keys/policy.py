@@ -1,0 +1,157 @@
+"""What the provider key may sign, whatever it is asked for.
+
+The key is hot and the host runs strangers' code, so the signer trusts nobody: one chain, two contracts, seven
+functions, no value, no more gas than allowed, and never in the name of another provider or for another master.
+Calldata is accepted only in its canonical encoding: what is checked here is then what the contract reads.
+"""
+
+from dataclasses import dataclass
+
+from ogpu_provider.domain.errors import KeyRefused
+from ogpu_provider.domain.intent import Effect
+from ogpu_provider.domain.source import Environment
+from ogpu_provider.domain.units import Address, Wei
+
+SELECTORS = {
+    bytes.fromhex("e97791e6"): Effect.REGISTER,
+    bytes.fromhex("4a45b60b"): Effect.UNREGISTER,
+    bytes.fromhex("84895f34"): Effect.ATTEMPT,
+    bytes.fromhex("2cbb753b"): Effect.SUBMIT_RESPONSE,
+    bytes.fromhex("60b08e23"): Effect.ANNOUNCE_MASTER,
+    bytes.fromhex("0cac8f04"): Effect.SET_BASE_DATA,
+    bytes.fromhex("ac17960f"): Effect.SET_LIVE_DATA,
+}
+ON_NEXUS = frozenset({Effect.REGISTER, Effect.UNREGISTER, Effect.ATTEMPT, Effect.SUBMIT_RESPONSE})
+_STATIC_WORDS = {Effect.REGISTER: 3, Effect.UNREGISTER: 2, Effect.ATTEMPT: 3, Effect.ANNOUNCE_MASTER: 1}
+_WORD = 32
+_NONCE_LIMIT = 2**64 - 1  # EIP-2681
+
+
+@dataclass(frozen=True, slots=True)
+class TxRequest:
+    """Everything that would be signed. Fees in wei per gas, `tip_fee` None for a legacy transaction."""
+
+    chain_id: int
+    to: Address
+    data: bytes
+    value: Wei
+    nonce: int
+    gas: int
+    max_fee: Wei
+    tip_fee: Wei | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What calldata says: `subject` is the task or source, None for functions without one."""
+
+    effect: Effect
+    subject: bytes | None = None
+    provider: bytes | None = None
+    master: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`gas_cap` in gas, `fee_cap` in wei per gas. Without a `master`, no master can be announced."""
+
+    chain_id: int
+    provider: Address
+    nexus: Address
+    terminal: Address
+    gas_cap: int = 5_000_000
+    fee_cap: Wei = 500 * 10**9
+    master: Address | None = None
+
+    def check(self, request: TxRequest) -> Decoded:
+        """What the request does. Raises KeyRefused key.policy unless every rule allows it."""
+        if request.chain_id != self.chain_id:
+            raise _refused(f"chain {request.chain_id} is not {self.chain_id}")
+        if request.value != 0:
+            raise _refused(f"it would send {request.value} wei")
+        if not 0 <= request.nonce < _NONCE_LIMIT:
+            raise _refused(f"nonce {request.nonce} is out of range")
+        if not 0 < request.gas <= self.gas_cap:
+            raise _refused(f"gas {request.gas} is not within 1..{self.gas_cap}")
+        if not 0 <= request.max_fee <= self.fee_cap:
+            raise _refused(f"fee {request.max_fee} is not within 0..{self.fee_cap} wei per gas")
+        if request.tip_fee is not None and not 0 <= request.tip_fee <= request.max_fee:
+            raise _refused(f"tip {request.tip_fee} is not within 0..{request.max_fee} wei per gas")
+        decoded = decode(request.data)
+        target = self.nexus if decoded.effect in ON_NEXUS else self.terminal
+        if address_bytes(request.to) != address_bytes(target):
+            raise _refused(f"{decoded.effect} does not go to {request.to}")
+        if decoded.effect in ON_NEXUS and decoded.provider != address_bytes(self.provider):
+            raise _refused(f"{decoded.effect} is for another provider")
+        if decoded.effect is Effect.ANNOUNCE_MASTER and (
+            self.master is None or decoded.master != address_bytes(self.master)
+        ):
+            raise _refused("the master is not the configured one")
+        return decoded
+
+
+def decode(data: bytes) -> Decoded:
+    """Read calldata of one of the seven functions. Raises KeyRefused key.policy for anything else."""
+    effect = SELECTORS.get(bytes(data[:4]))
+    if effect is None:
+        raise _refused(f"no function with selector 0x{data[:4].hex()} is allowed")
+    body = bytes(data[4:])
+    if len(body) % _WORD:
+        raise _refused(f"{effect}: calldata is not whole words")
+    words = [body[i : i + _WORD] for i in range(0, len(body), _WORD)]
+    if effect is Effect.SUBMIT_RESPONSE:
+        return _submit(words)
+    if effect in (Effect.SET_BASE_DATA, Effect.SET_LIVE_DATA):
+        _expect(len(words) >= 2 and _number(words[0]) == _WORD, effect)
+        _string(words[1:], effect)
+        return Decoded(effect)
+    _expect(len(words) == _STATIC_WORDS[effect], effect)
+    if effect is Effect.ANNOUNCE_MASTER:
+        return Decoded(effect, master=_address(words[0], effect))
+    if effect is Effect.REGISTER:
+        _expect(_number(words[2]) in list(Environment), effect)
+    return Decoded(effect, _address(words[0], effect), _address(words[1], effect))
+
+
+def _submit(words: list[bytes]) -> Decoded:
+    """submitResponse((task, provider, data, payment)): offset, four words, then the string behind them."""
+    effect = Effect.SUBMIT_RESPONSE
+    _expect(len(words) >= 6 and _number(words[0]) == _WORD and _number(words[3]) == 4 * _WORD, effect)
+    _string(words[5:], effect)
+    return Decoded(effect, _address(words[1], effect), _address(words[2], effect))
+
+
+def _string(words: list[bytes], effect: Effect) -> None:
+    """Length, bytes, zeros to the end of the last word, and nothing more."""
+    size = _number(words[0])
+    rest = b"".join(words[1:])
+    _expect(len(rest) == -(-size // _WORD) * _WORD and not any(rest[size:]), effect)
+
+
+def _address(word: bytes, effect: Effect) -> bytes:
+    _expect(not any(word[:12]), effect)
+    return word[12:]
+
+
+def _number(word: bytes) -> int:
+    return int.from_bytes(word, "big")
+
+
+def _expect(canonical: bool, effect: Effect) -> None:
+    if not canonical:
+        raise _refused(f"{effect}: calldata is not encoded as the ABI asks")
+
+
+def address_bytes(address: str) -> bytes:
+    """The 20 bytes of an address. Raises KeyRefused key.policy for anything else."""
+    try:
+        raw = bytes.fromhex(address.removeprefix("0x"))
+    except ValueError:
+        raw = b""
+    if len(raw) != 20:
+        raise _refused(f"{address!r} is not an address")
+    return raw
+
+
+def _refused(why: str) -> KeyRefused:
+    return KeyRefused(f"the signer refuses: {why}", code="key.policy")

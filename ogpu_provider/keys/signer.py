@@ -1,0 +1,119 @@
+"""The only object that can sign. It is asked for intents, never for bytes, and gives no way to its key."""
+
+from typing import Never, Self
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from ogpu_provider.domain.errors import KeyRefused
+from ogpu_provider.domain.intent import Intent, SignedTx
+from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.keys.policy import ON_NEXUS, Policy, TxRequest, address_bytes
+
+
+class SecretKey:
+    """A private key that cannot be printed, copied or pickled. Its address is public."""
+
+    __slots__ = ("__account",)
+
+    def __init__(self, account: LocalAccount) -> None:
+        self.__account = account
+
+    @classmethod
+    def from_hex(cls, key: str) -> Self:
+        """Raises KeyRefused key.malformed; the message does not repeat what was given."""
+        try:
+            raw = bytes.fromhex(key.strip().removeprefix("0x"))
+            if len(raw) != 32:
+                raise ValueError
+            account = Account.from_key(raw)
+        except Exception:
+            raise KeyRefused("not a private key: 64 hex digits are expected", code="key.malformed") from None
+        return cls(account)
+
+    @property
+    def address(self) -> Address:
+        return Address(self.__account.address)
+
+    def sign(self, fields: dict[str, int | bytes]) -> tuple[Hash, bytes]:
+        """Hash and raw bytes of the signed transaction; for the signer behind its policy."""
+        signed = self.__account.sign_transaction(dict(fields))
+        return Hash("0x" + bytes(signed.hash).hex()), bytes(signed.raw_transaction)
+
+    def encrypted(self, password: str, rounds: int) -> dict[str, object]:
+        """The key as a V3 keystore with scrypt of `rounds`."""
+        sealed: dict[str, object] = self.__account.encrypt(password, kdf="scrypt", iterations=rounds)
+        return sealed
+
+    def __repr__(self) -> str:
+        return f"SecretKey({self.address})"
+
+    def __reduce_ex__(self, protocol: object) -> Never:
+        raise TypeError("a key is not copied or pickled")
+
+
+class Signer:
+    """Signs what the policy allows for `policy.provider`, which must be the key's own address.
+
+    Raises KeyRefused key.mismatch if it is not.
+    """
+
+    __slots__ = ("__key", "_policy")
+
+    def __init__(self, key: SecretKey, policy: Policy) -> None:
+        if address_bytes(key.address) != address_bytes(policy.provider):
+            raise KeyRefused(
+                f"the key is for {key.address}, the settings for {policy.provider}",
+                code="key.mismatch",
+                remedy="use the keystore of the configured provider",
+            )
+        self.__key = key
+        self._policy = policy
+
+    @property
+    def address(self) -> Address:
+        return self.__key.address
+
+    async def sign(
+        self, intent: Intent, *, nonce: int, gas: int, max_fee: Wei, tip_fee: Wei | None, at: float
+    ) -> SignedTx:
+        """Sign an intent at `nonce`. Fees in wei per gas; `tip_fee` None makes a legacy transaction.
+
+        Raises KeyRefused key.policy if the policy, or the intent's own words about its calldata, do not allow it.
+        """
+        request = TxRequest(
+            chain_id=self._policy.chain_id,
+            to=intent.to,
+            data=intent.data,
+            value=0,
+            nonce=nonce,
+            gas=gas,
+            max_fee=max_fee,
+            tip_fee=tip_fee,
+        )
+        decoded = self._policy.check(request)
+        wrong_subject = decoded.effect in ON_NEXUS and decoded.subject != address_bytes(intent.subject)
+        if decoded.effect is not intent.effect or wrong_subject:
+            raise KeyRefused(f"the signer refuses: {intent.key} is not what its calldata does", code="key.policy")
+        tx_hash, raw = self.__key.sign(_fields(request))
+        return SignedTx(tx_hash, intent.key, nonce, raw, gas, max_fee, tip_fee, at)
+
+    def __repr__(self) -> str:
+        return f"Signer({self.address})"
+
+    def __reduce_ex__(self, protocol: object) -> Never:
+        raise TypeError("a signer is not copied or pickled")
+
+
+def _fields(request: TxRequest) -> dict[str, int | bytes]:
+    fields: dict[str, int | bytes] = {
+        "chainId": request.chain_id,
+        "to": address_bytes(request.to),
+        "data": request.data,
+        "value": request.value,
+        "nonce": request.nonce,
+        "gas": request.gas,
+    }
+    if request.tip_fee is None:
+        return fields | {"gasPrice": request.max_fee}
+    return fields | {"type": 2, "maxFeePerGas": request.max_fee, "maxPriorityFeePerGas": request.tip_fee}
