@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.task import JournalLine, Task
-from ogpu_provider.domain.units import coin
+from ogpu_provider.domain.units import Address, coin
 
 if TYPE_CHECKING:
     from ogpu_provider.settings import Settings
     from ogpu_provider.store.reader import SqliteReader
 
-SEARCHED = 100_000
+SEARCHED = 1_000
+"""Newest tasks among which the beginning of an address is looked for."""
 
 
 def read_settings(file: Path | None) -> "Settings":
@@ -37,11 +38,15 @@ async def opened(file: Path | None) -> AsyncIterator["SqliteReader"]:
 
 
 async def find(reader: "SqliteReader", name: str) -> Task:
-    """A task by address or by the beginning of one, in either case. Raises ProviderError (`task.unknown`)."""
+    """A task by its address, or a recent one by the beginning. Raises ProviderError (`task.unknown`)."""
     wanted = name.lower()
-    if not re.fullmatch(r"0x[0-9a-f]{1,40}", wanted):
-        raise ProviderError(f"{name} is not an address", code="task.unknown", remedy="an address starts with 0x")
-    found = [task for task in await reader.tasks(limit=SEARCHED) if task.address.lower().startswith(wanted)]
+    if len(wanted) == 42:
+        task = await reader.task(whole_address(name))
+        found = [task] if task else []
+    elif re.fullmatch(r"0x[0-9a-f]{1,39}", wanted):
+        found = [task for task in await reader.tasks(limit=SEARCHED) if task.address.lower().startswith(wanted)]
+    else:
+        raise ProviderError(f"{name} is not an address", code="task.unknown", remedy="0x and up to 40 hex digits")
     if not found:
         raise ProviderError(
             f"the journal has no task {name}",
@@ -51,6 +56,15 @@ async def find(reader: "SqliteReader", name: str) -> Task:
     if len(found) > 1:
         raise ProviderError(f"{len(found)} tasks begin with {name}", code="task.unknown", remedy="give more digits")
     return found[0]
+
+
+def whole_address(text: str) -> Address:
+    """An address typed in any case. Raises ProviderError (`usage.address`)."""
+    from eth_utils.address import to_checksum_address
+
+    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
+        raise ProviderError(f"{text} is not an address", code="usage.address", remedy="0x and 40 hex digits")
+    return Address(to_checksum_address(text))
 
 
 def task_document(task: Task) -> dict[str, Any]:

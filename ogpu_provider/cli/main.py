@@ -39,7 +39,7 @@ app.command(demo.demo)
 
 def exit_code(refusal: ProviderError) -> int:
     """1 for a refusal, 2 for a mistake of whoever typed or configured, 3 if the answer is not known."""
-    if isinstance(refusal, ConfigError):
+    if isinstance(refusal, ConfigError) or refusal.code.startswith("usage"):
         return USAGE
     if isinstance(refusal, ComposeRefused | KeyRefused) or refusal.code in ("task.unknown", "task.no_log"):
         return REFUSED

@@ -26,16 +26,15 @@ async def list_tasks(
     state: Annotated[
         tuple[TaskState, ...], Parameter(negative="", show_default=False, help="Only in this state; may be repeated.")
     ] = (),
-    source: Annotated[str | None, Parameter(help="Only tasks of this source (address or its beginning).")] = None,
+    source: Annotated[str | None, Parameter(help="Only tasks of the source with this address.")] = None,
     limit: Annotated[int, Parameter(help="At most so many, newest first.")] = 50,
     json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """List tasks, newest first."""
     async with journal.opened(config) as reader:
-        found = await reader.tasks(states=state, limit=journal.SEARCHED if source else limit)
-    if source:
-        found = [task for task in found if task.source.lower().startswith(source.lower())][:limit]
+        only = journal.whole_address(source) if source else None
+        found = await reader.tasks(states=state, source=only, limit=limit)
     if json:
         document([journal.task_document(task) for task in found])
         return

@@ -1,0 +1,163 @@
+"""Exit codes, usage, settings, the gate and the keystore from the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ogpu_provider.cli.main import exit_code
+from ogpu_provider.domain.errors import ComposeRefused, ConfigError, KeyRefused, ProviderError, RpcUnavailable
+from tests.unit.cli.conftest import Shell
+
+KEY = "0x" + "1f" * 32
+GOOD = 'services:\n  s:\n    image: example.org/a/b:1@sha256:%s\n    ports: ["${PORT}:5555"]\n' % ("ab" * 32)
+
+
+def test_exit_codes_tell_refusal_mistake_and_ignorance() -> None:
+    assert exit_code(ComposeRefused("x")) == 1
+    assert exit_code(KeyRefused("x")) == 1
+    assert exit_code(ConfigError("x")) == 2
+    assert exit_code(RpcUnavailable("x")) == 3
+    assert exit_code(ProviderError("x")) == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["tasks", "show"],
+        ["tasks", "list", "--state", "happy"],
+        ["tasks", "--jsn"],
+        ["compose", "check", "x"],
+        ["compose", "check", "x", "--environment", "gpu"],
+        ["config", "explain", "no.such"],
+        ["config", "show", "--config", "/no/such/file"],
+    ],
+)
+def test_wrong_usage_is_2_with_a_remedy(shell: Shell, words: list[str]) -> None:
+    answer = shell(*words, config=False)
+    assert answer.code == 2
+    assert answer.err.startswith("error [")
+    assert "\nremedy: " in answer.err
+    assert answer.out == ""
+
+
+def test_help_and_version_are_good(shell: Shell) -> None:
+    answer = shell("--help", config=False)
+    assert answer.code == 0
+    for name in ("run", "status", "tasks", "why", "sources", "keys", "config", "compose", "devnet", "demo"):
+        assert f" {name} " in answer.out
+    assert shell("--version", config=False).out.strip() == "0.1.0"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"web3", "pydantic", "docker", "structlog", "eth_account", "httpx", "sqlite3", "starlette", "aiohttp"}
+    start = "import sys; from ogpu_provider.cli.main import invoke; invoke(['--help'])"
+    code = f"{start}; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert not heavy & set(done.stderr.split())
+
+
+def test_the_incumbents_key_is_taken_out_and_not_repeated(shell: Shell) -> None:
+    argv = [sys.executable, "-m", "ogpu_provider.cli.main", "config", "show", "--config", str(shell.config)]
+    environ = {**os.environ, "PROVIDER_PRIVATE_KEY": KEY}
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert "warning [key.environment]" in done.stderr
+    assert "remedy: " in done.stderr
+    assert KEY[2:] not in done.stdout + done.stderr
+
+
+def test_config_shows_value_and_origin(shell: Shell) -> None:
+    shell.config.write_text('[admission]\nmin_payment = "0.5"\n')
+    shown = json.loads(shell("config", "show", "--json").out)
+    assert shown["file"] == str(shell.config)
+    assert shown["settings"]["admission.min_payment"] == {"value": "0.5", "origin": "file"}
+    assert shown["settings"]["network.name"]["origin"] == "default"
+    (one,) = json.loads(shell("config", "explain", "admission.min_payment", "--json").out)
+    assert one["variable"] == "OGPU_PROVIDER_ADMISSION__MIN_PAYMENT"
+    assert one["default"] == "0"
+    assert "OGPU_PROVIDER_ADMISSION__MIN_PAYMENT" in shell("config", "explain", "admission").out
+
+
+def test_a_good_compose_file_is_accepted(shell: Shell) -> None:
+    file = shell.folder / "compose.yml"
+    file.write_text(GOOD)
+    answer = shell("compose", "check", str(file), "--environment", "cpu", "--json", config=False)
+    found = json.loads(answer.out)
+    assert (answer.code, found["accepted"], found["devices"]) == (0, True, 0)
+    assert found["images"] == [f"example.org/a/b@sha256:{'ab' * 32}"]
+    assert "accepted for" in shell("compose", "check", str(file), "--environment", "cpu", config=False).out
+
+
+def test_a_hostile_compose_file_is_refused_with_line_and_remedy(shell: Shell) -> None:
+    file = shell.folder / "compose.yml"
+    file.write_text(GOOD + "    privileged: true\n    container_name: x\n")
+    answer = shell("compose", "check", str(file), "--environment", "cpu", "--json", config=False)
+    found = json.loads(answer.out)
+    assert (answer.code, found["accepted"]) == (1, False)
+    assert {(v["line"], v["key"]) for v in found["violations"]} == {
+        (5, "services.s.privileged"),
+        (6, "services.s.container_name"),
+    }
+    text = shell("compose", "check", str(file), "--environment", "cpu", config=False).out
+    assert f"{file}:5: services.s.privileged: " in text
+    assert "refused: 2 violations" in text
+
+
+def test_an_unreadable_compose_file_is_no_answer(shell: Shell) -> None:
+    assert shell("compose", "check", str(shell.folder), "--environment", "cpu", config=False).code == 3
+
+
+def _pipe(text: str) -> str:
+    reader, writer = os.pipe()
+    os.write(writer, text.encode())
+    os.close(writer)
+    return str(reader)
+
+
+def test_a_key_is_imported_shown_and_never_overwritten(shell: Shell) -> None:
+    words = ("keys", "import", "--json")
+    answer = shell(*words, "--key-fd", _pipe(KEY + "\n"), "--password-fd", _pipe("correct horse\n"))
+    assert answer.code == 0
+    address = json.loads(answer.out)["address"]
+    keystore = shell.folder / "data" / "keystore.json"
+    assert keystore.stat().st_mode & 0o777 == 0o600
+    assert KEY[2:] not in answer.out + answer.err + keystore.read_text()
+    assert json.loads(shell("keys", "show", "--json").out) == {"address": address, "keystore": str(keystore)}
+    again = shell(*words, "--key-fd", _pipe(KEY), "--password-fd", _pipe("other"))
+    assert again.code == 1
+    assert "[key.exists]" in again.err
+
+
+def test_a_malformed_key_is_refused_without_repeating_it(shell: Shell) -> None:
+    answer = shell("keys", "import", "--key-fd", _pipe("0xdeadbeef"), "--password-fd", _pipe("p"))
+    assert (answer.code, "deadbeef" in answer.err) == (1, False)
+    assert not (shell.folder / "data" / "keystore.json").exists()
+
+
+def test_a_key_is_made_with_the_password_the_daemon_will_use(shell: Shell) -> None:
+    password = shell.folder / "password"
+    password.write_text("correct horse\n")
+    password.chmod(0o600)
+    with shell.config.open("a") as file:
+        file.write(f'[wallet]\npassword_file = "{password}"\n')
+    made = json.loads(shell("keys", "create", "--json").out)
+    assert made == json.loads(shell("keys", "show", "--json").out)
+
+
+def test_without_a_terminal_nothing_is_asked(shell: Shell) -> None:
+    argv = [sys.executable, "-m", "ogpu_provider.cli.main", "keys", "create", "--config", str(shell.config)]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "[key.no_terminal]" in done.stderr
+
+
+def test_a_lone_mistake_in_a_setting_names_the_file(shell: Shell, tmp_path: Path) -> None:
+    shell.config.write_text("[execution]\nmax_run = -1\n")
+    answer = shell("tasks")
+    assert answer.code == 2
+    assert f"{shell.config}: execution.max_run" in answer.err
