@@ -1,6 +1,5 @@
 """`ogpu-provider tasks`: what became of the work."""
 
-import sys
 from typing import Annotated
 
 import cyclopts
@@ -15,8 +14,6 @@ from ogpu_provider.domain.task import JournalLine, Task, TaskState
 from ogpu_provider.domain.units import coin
 
 app = cyclopts.App(name="tasks", help="The tasks in the journal.")
-
-LOG_TAIL = 16 << 20
 
 
 @app.command(name="list")
@@ -116,20 +113,15 @@ def fee_text(fee: int | None) -> str:
 @app.command
 async def logs(task: TaskName, /, *, config: ConfigFile = None) -> None:
     """Print what the source's containers wrote while the task ran."""
+    from ogpu_provider.runtime.logs import TaskLogs
+
     async with journal.opened(config) as reader:
         row = await journal.find(reader, task)
-    path = journal.read_settings(config).task_logs / f"{row.address}.log"
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - LOG_TAIL))
-            text = stream.read(LOG_TAIL)
-    except FileNotFoundError:
+    text = await TaskLogs(journal.read_settings(config).task_logs).read(row.address)
+    if not text:
         raise ProviderError(
-            f"there is no log of {row.address}, it is {row.state}", code="task.no_log", remedy="it is kept at the end"
-        ) from None
-    if not sys.stdout.isatty():
-        sys.stdout.buffer.write(text)
-        return
-    # a container chooses these bytes: a terminal must not obey them
-    for line in text.decode(errors="replace").splitlines():
-        print(printable(line))
+            f"there is no log of {row.address}, it is {row.state}",
+            code="task.no_log",
+            remedy="a log is kept when execution ends",
+        )
+    print(text, end="")
