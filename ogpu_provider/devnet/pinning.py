@@ -129,7 +129,7 @@ class PinningService:
         return f"{self.gateway_url}/ipfs/{await self.store.add(StoredFile(body, content_type, name))}"
 
     async def __aenter__(self) -> Self:
-        listener = socket.create_server(self._address, backlog=256)
+        listener = _listen(*self._address)
         self.url = "http://{}:{}".format(*listener.getsockname()[:2])
         app = pinning_app(self.store, self.gateway_url, max_file_bytes=self._max_file_bytes)
         self._server = _Server(
@@ -165,6 +165,20 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol, which create_server's do not; without it
+    # every answer waits 40 ms for a delayed acknowledgement.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(256)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def form_file(body: bytes, content_type: str, field: str) -> StoredFile:
