@@ -1,0 +1,130 @@
+"""Open intents with their signed bytes, mirrored from the outbox; every move is written there first."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ogpu_provider.chain.outbox import Outbox
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.facts import Block, Origin
+from ogpu_provider.domain.intent import IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.units import Hash
+
+_S = IntentState
+
+
+@dataclass(slots=True)
+class Flight:
+    """One open intent. `sent_block`: head when it was last sent anew; `retry_at` (monotonic) paces broadcasts.
+
+    `suspect`: something was heard that its state does not explain, so the chain is to be asked.
+    """
+
+    row: IntentRow
+    txs: list[SignedTx] = field(default_factory=list)
+    sent_block: int = 0
+    tries: int = 0
+    retry_at: float | None = None
+    suspect: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.row.intent.key
+
+
+class Flights:
+    """Every open intent of one key. The sender is the only one that moves them, one move at a time."""
+
+    def __init__(self, outbox: Outbox, clock: Clock) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._flights: dict[str, Flight] = {}
+        self._keys: dict[Hash, str] = {}
+        self._moving = asyncio.Lock()
+        self._loaded = False
+        self.next_nonce = 0
+
+    def __iter__(self) -> Iterator[Flight]:
+        return iter(list(self._flights.values()))
+
+    async def load(self) -> None:
+        """Read the outbox, once. What was in flight when the last process ended is suspect."""
+        async with self._moving:
+            if self._loaded:
+                return
+            for row in await self._outbox.open_intents():
+                flight = self._flights[row.intent.key] = Flight(row, suspect=row.state is not _S.PLANNED)
+                for tx in await self._outbox.signed(flight.key):
+                    self._remember(flight, tx)
+            highest = await self._outbox.highest_nonce()
+            self.next_nonce = 0 if highest is None else highest + 1
+            self._loaded = True
+
+    async def planned(self) -> list[Flight]:
+        """What waits for its signature, in the order in which it was planned."""
+        rows = [row for row in await self._outbox.open_intents() if row.state is _S.PLANNED]
+        return [self._flights.setdefault(row.intent.key, Flight(row)) for row in rows]
+
+    async def signed(self, flight: Flight, tx: SignedTx, *, head: int) -> None:
+        """Commit signed bytes; returns before anything may be sent. The next nonce never goes back."""
+        await self._outbox.put_signed(tx)
+        self.next_nonce = max(self.next_nonce, tx.nonce + 1)
+        flight.row = replace(flight.row, state=_S.SIGNED, nonce=tx.nonce, tx_hash=tx.hash, updated_at=tx.signed_at)
+        flight.sent_block = head
+        self._remember(flight, tx)
+
+    async def sent(self, flight: Flight) -> None:
+        async with self._moving:
+            if flight.row.state is _S.SIGNED:
+                flight.row = await self._outbox.set_state(flight.key, _S.SENT, at=self._clock.now())
+
+    async def mined(self, tx_hash: Hash, block_number: int, block_hash: Hash) -> None:
+        """A transaction is in a block; nothing happens if it is not one of an open intent of ours."""
+        async with self._moving:
+            flight = self._flights.get(self._keys.get(tx_hash, ""))
+            if flight is None:
+                return
+            row = flight.row
+            if row.state is _S.MINED and (row.tx_hash, row.block_hash) == (tx_hash, block_hash):
+                return
+            flight.row = await self._outbox.set_state(
+                flight.key,
+                _S.MINED,
+                at=self._clock.now(),
+                tx_hash=tx_hash,
+                block_number=block_number,
+                block_hash=block_hash,
+            )
+
+    async def seen(self, origin: Origin) -> None:
+        """A log of the transaction `origin.tx_hash` was read in a block."""
+        if origin.tx_hash in self._keys:
+            await self.mined(origin.tx_hash, origin.block_number, origin.block_hash)
+
+    async def undone(self, flight: Flight, *, head: int) -> None:
+        """The block that had its transaction is no longer one of the chain."""
+        async with self._moving:
+            if flight.row.state is _S.MINED:
+                flight.row = await self._outbox.set_state(flight.key, _S.SENT, at=self._clock.now())
+                flight.sent_block, flight.tries, flight.retry_at = head, 0, None
+
+    async def close(self, flight: Flight, state: IntentState, **found: Any) -> IntentRow:
+        """Move to a closed state; `found` are the receipt's columns."""
+        async with self._moving:
+            flight.row = await self._outbox.set_state(flight.key, state, at=self._clock.now(), **found)
+            self._flights.pop(flight.key, None)
+            for tx in flight.txs:
+                self._keys.pop(tx.hash, None)
+            return flight.row
+
+    def doubt(self, block: Block) -> None:
+        """Suspect whatever is mined at `block`'s height in another block, or above it: blocks were undone."""
+        for flight in self._flights.values():
+            row = flight.row
+            if row.state is _S.MINED and row.block_number is not None and row.block_number >= block.number:
+                flight.suspect |= (row.block_number, row.block_hash) != (block.number, block.hash)
+
+    def _remember(self, flight: Flight, tx: SignedTx) -> None:
+        flight.txs.append(tx)
+        self._keys[tx.hash] = flight.key

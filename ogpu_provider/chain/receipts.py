@@ -1,0 +1,97 @@
+"""What the chain knows of our transactions. A call that the node refused is a call without an answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ogpu_provider.chain.fees import Suggestion
+from ogpu_provider.chain.wire import Call, JsonRpcError
+from ogpu_provider.domain.errors import RpcUnavailable
+from ogpu_provider.domain.units import Address, Hash, Wei
+
+
+class Node(Protocol):
+    """One node or a pool of them. Raises RpcUnavailable, and JsonRpcError (an RpcRejected) from `call`."""
+
+    async def call(self, method: str, *params: Any) -> Any: ...
+
+    async def batch(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """`fee_paid` in wei, None where the node does not say the price."""
+
+    tx_hash: Hash
+    succeeded: bool
+    block_number: int
+    block_hash: Hash
+    gas_used: int
+    fee_paid: Wei | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Transactions of an address in the latest block, and what the node would pay for the next."""
+
+    nonce: int
+    suggestion: Suggestion
+
+
+async def read_receipts(node: Node, hashes: Sequence[Hash]) -> dict[Hash, Receipt | None]:
+    """Receipts by hash, None where the chain has none; no key where the node did not answer."""
+    answers = await node.batch([("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes])
+    return {
+        tx_hash: None if answer is None else _receipt(tx_hash, answer)
+        for tx_hash, answer in zip(hashes, answers, strict=True)
+        if not isinstance(answer, JsonRpcError)
+    }
+
+
+async def read_known(node: Node, hashes: Sequence[Hash]) -> dict[Hash, bool]:
+    """Whether the node has a transaction, in its pool or in a block; no key where it did not answer."""
+    answers = await node.batch([("eth_getTransactionByHash", (tx_hash,)) for tx_hash in hashes])
+    return {
+        tx_hash: answer is not None
+        for tx_hash, answer in zip(hashes, answers, strict=True)
+        if not isinstance(answer, JsonRpcError)
+    }
+
+
+async def read_account(node: Node, address: Address) -> Account:
+    """One round trip. Nodes without eth_maxPriorityFeePerGas suggest a gas price, which then counts as the tip."""
+    nonce, tip, price = await node.batch(
+        [
+            ("eth_getTransactionCount", (address, "latest")),
+            ("eth_maxPriorityFeePerGas", ()),
+            ("eth_gasPrice", ()),
+        ]
+    )
+    for answer in (nonce, price):
+        if isinstance(answer, JsonRpcError):
+            raise RpcUnavailable(f"the node does not say nonce or price: {answer}") from answer
+    gas_price = _number(price)
+    return Account(_number(nonce), Suggestion(gas_price if isinstance(tip, JsonRpcError) else _number(tip), gas_price))
+
+
+def _receipt(tx_hash: Hash, answer: Any) -> Receipt:
+    try:
+        gas_used = _number(answer["gasUsed"])
+        price = answer.get("effectiveGasPrice")
+        return Receipt(
+            tx_hash=tx_hash,
+            succeeded=_number(answer["status"]) == 1,
+            block_number=_number(answer["blockNumber"]),
+            block_hash=Hash(answer["blockHash"].lower()),
+            gas_used=gas_used,
+            fee_paid=None if price is None else gas_used * _number(price),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RpcUnavailable(f"the receipt of {tx_hash} is not one: {type(error).__name__}") from error
+
+
+def _number(answer: Any) -> int:
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError) as error:
+        raise RpcUnavailable(f"the node's number is none: {str(answer)[:80]!r}") from error
