@@ -180,4 +180,4 @@ class Settings(Section):
     @property
     def task_logs(self) -> Path:
         """Folder of `<task address>.log` files: what containers printed while a task ran."""
-        return self.data_dir / "task-logs"
+        return self.data_dir / "logs"

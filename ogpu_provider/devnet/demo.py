@@ -12,6 +12,7 @@ from typing import Any
 
 from ogpu_provider.devnet import accounts, scenario
 from ogpu_provider.devnet.deployment import pair_and_fund
+from ogpu_provider.devnet.engine import engine_answers, remove_instance
 from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.provider_process import ProviderProcess
@@ -129,8 +130,6 @@ async def run(*, as_json: bool = False, hold: bool = False, block_time: float = 
 
 @asynccontextmanager
 async def _stage(folder: Path, block_time: float, screen: Screen) -> AsyncIterator["Stage"]:
-    from ogpu_provider.runtime.engine import engine_answers
-
     engine = await engine_answers()
     if not engine:
         screen.say(f"[bold red]{NO_ENGINE}")
@@ -170,8 +169,6 @@ async def _stage(folder: Path, block_time: float, screen: Screen) -> AsyncIterat
 async def _remove_projects(engine: bool, instance: str) -> None:
     """The daemon leaves its containers up; the demo's are of no use to anybody after it."""
     if engine:
-        from ogpu_provider.runtime.engine import remove_instance
-
         await remove_instance(instance)
 
 
@@ -243,9 +240,8 @@ class Stage:
         raise AssertionError("unreachable")
 
     async def _publish(self) -> list[Published]:
-        samples = samples_dir()
         published = []
-        for order in scenario.orders(samples / "ocr" / "sample.png", scenario.words(samples)):
+        for order in scenario.orders(samples_dir() / "ocr" / "sample.png"):
             source = self._sources[order.source]
             now = time.time()
             address = await self._client.call(
@@ -329,4 +325,3 @@ class Stage:
 
 def _tail(path: Path, size: int = 2000) -> str:
     return path.read_text(errors="replace")[-size:]
-

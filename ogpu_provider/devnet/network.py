@@ -11,7 +11,7 @@ import platformdirs
 
 from ogpu_provider.devnet import accounts
 from ogpu_provider.devnet.deployment import Deployment, deploy
-from ogpu_provider.devnet.node import Node
+from ogpu_provider.devnet.node import TESTNET_CHAIN_ID, Node
 from ogpu_provider.devnet.pinning import PinningService
 from ogpu_provider.devnet.registry import ImageRegistry
 from ogpu_provider.domain.errors import DevnetError
@@ -70,7 +70,7 @@ class LocalNetwork:
         return {
             "rpc_url": self.node.rpc_url,
             "ws_url": self.node.ws_url,
-            "chain_id": self.node.chain_id,
+            "chain_id": TESTNET_CHAIN_ID,
             "contracts": {
                 "nexus": made.nexus,
                 "controller": made.controller,
@@ -80,9 +80,7 @@ class LocalNetwork:
             "pin_url": self.pinning.url,
             "gateway_url": self.pinning.url,
             "registry": self.registry.address if self.registry else None,
-            "accounts": {
-                name: {"address": who.address, "private_key": who.private_key} for name, who in roles.items()
-            },
+            "accounts": {name: {"address": who.address, "private_key": who.private_key} for name, who in roles.items()},
         }
 
 

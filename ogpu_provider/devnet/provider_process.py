@@ -5,14 +5,17 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ogpu_provider.devnet import tools
 from ogpu_provider.domain.errors import DevnetError
+from ogpu_provider.keys import keystore
 
 STOP_TIMEOUT_S = 30.0
+LIGHT_ROUNDS = 4096
 PASSWORD = "devnet"  # noqa: S105 - protects nothing but a well-known test key
 
 
@@ -48,7 +51,7 @@ class ProviderProcess:
         return self._process.pid
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._write)
+        await self._write()
         await self.start()
         return self
 
@@ -57,15 +60,24 @@ class ProviderProcess:
     ) -> None:
         await self.stop()
 
-    async def start(self) -> None:
+    async def start(self, entry: Sequence[str] = ("-m", "ogpu_provider.cli.main")) -> None:
+        """Start over the same data. Tests give another `entry` (arguments of the interpreter) to arm faults."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "ogpu_provider.cli.main", "run", "--config", str(self.config)),
+                *(sys.executable, *entry, "run", "--config", str(self.config)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is the demo's; it stops the daemon in order
             )
+
+    async def died(self) -> bool:
+        """Whether the process has ended, by itself or not."""
+        return self._process is not None and self._process.returncode is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.returncode if self._process else None
 
     async def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing is told."""
@@ -91,15 +103,13 @@ class ProviderProcess:
             tail = self.log.read_text(errors="replace")[-2000:]
             raise DevnetError(f"the daemon ended with {self._process.returncode}: {tail}", code="devnet.daemon_ended")
 
-    def _write(self) -> None:
-        from ogpu_provider.keys.keystore import import_key
-
+    async def _write(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        keystore, password = self.directory / "keystore.json", self.directory / "password"
-        if not keystore.exists():
+        store, password = self.directory / "keystore.json", self.directory / "password"
+        if not store.exists():
             password.touch(mode=0o600)
             password.write_text(PASSWORD)
-            import_key(keystore, self._private_key, PASSWORD, light=True)
+            await keystore.import_key(store, self._private_key, PASSWORD, rounds=LIGHT_ROUNDS)
         sections: dict[str, dict[str, object]] = {
             "": {"data_dir": str(self.data_dir)},
             "network": {
@@ -111,10 +121,11 @@ class ProviderProcess:
                 "confirmations": 1,
                 "allow_private_urls": True,
             },
-            "wallet": {"keystore": str(keystore), "password_file": str(password)},
+            "wallet": {"keystore": str(store), "password_file": str(password)},
             "sources": {"serve": "all"},
             "admission": {"min_time_left": 5.0},
             "execution": {"response_margin": 4.0},
+            "runtime": {"compose": await tools.ensure_compose()},
             "logs": {"format": "json"},
         }
         for name, values in self._settings.items():

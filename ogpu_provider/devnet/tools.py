@@ -190,7 +190,7 @@ async def _run(argv: Sequence[str]) -> tuple[int | None, str]:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-    except FileNotFoundError:
+    except OSError:
         return None, ""
     output, _ = await process.communicate()
     return process.returncode, output.decode(errors="replace")

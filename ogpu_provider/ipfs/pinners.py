@@ -26,7 +26,7 @@ class Pinner(Protocol):
 
 
 class OgpuPinner:
-    """The publishing service of the network: `POST {url}/file/create`, field `file`; answers `{"link": ...}`.
+    """The publishing service of the network: POST to `url` (.../file/create), field `file`; answers `{"link": ...}`.
 
     Network errors, 429 and 5xx are tried again, `attempts` times in all with doubling pauses (seconds), then PinError
     `pin.unavailable`. Other refusals (`pin.refused`) and a link for other content (`pin.mismatch`) are final: such a
@@ -43,7 +43,7 @@ class OgpuPinner:
         timeout_s: float = 30.0,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._url = url.rstrip("/") + "/file/create"
+        self._url = url
         self._client = client
         self._timeout_s = timeout_s
         self._retrying = AsyncRetrying(

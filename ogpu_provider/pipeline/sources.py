@@ -76,6 +76,7 @@ class SourceKeeper:
         self._busy = busy
         self._wakes: dict[Address, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._composes: dict[Address, bytes] = {}
         self._limit = asyncio.Semaphore(policy.at_once)
 
     async def restore(self) -> None:
@@ -95,9 +96,20 @@ class SourceKeeper:
             for address in self._policy.listed:
                 self.want(address)
             if self._policy.serve_all:
+                await self._discover()
+            await asyncio.Event().wait()
+
+    async def _discover(self) -> None:
+        """Sources published before we listened; asked for until the chain answers."""
+        while True:
+            try:
                 for address in await self._ports.chain.all_sources():
                     self.published(address)
-            await asyncio.Event().wait()
+            except ProviderError as error:
+                log.warning("sources_unread", code=error.code, error=str(error))
+                await self._ports.clock.sleep(self._policy.retry_pause)
+            else:
+                return
 
     def want(self, address: Address) -> None:
         """Serve a source from now on (again). A denied one stays out."""
@@ -184,10 +196,9 @@ class SourceKeeper:
         if environment is None or environment not in self._ports.scheduler.host.environments:
             raise Unfit(_no_environment(params, registered), code="environment.none")
         row = replace(self._row(address), params=params, environment=environment, registered=bool(registered))
-        metadata = await self._metadata(params)
-        compose = await self._compose(metadata, environment)
+        name, compose = await self._documents(row, params, environment)
         digest = hashlib.sha256(compose).hexdigest()
-        row = replace(row, name=metadata.name, compose_sha256=digest)
+        row = replace(row, name=name, compose_sha256=digest)
         if not (self._row(address).state is SourceState.READY and self._row(address).compose_sha256 == digest):
             row = replace(row, state=SourceState.WANTED, code="", reason="")
             await self._put(row)
@@ -240,6 +251,20 @@ class SourceKeeper:
             if row is None or row.state.open:
                 return candidate
             number += 1
+
+    async def _documents(self, row: ServedSource, params: SourceParams, environment: Environment) -> tuple[str, bytes]:
+        """Name and compose file, fetched; those of the last time while their host does not answer."""
+        try:
+            metadata = await self._metadata(params)
+            compose = await self._compose(metadata, environment)
+        except FetchError as error:
+            kept = self._composes.get(row.address)
+            if kept is None or error.retry is Retry.NEVER:
+                raise
+            log.warning("source_documents_unread", source=row.address, code=error.code, error=str(error))
+            return row.name, kept
+        self._composes[row.address] = compose
+        return metadata.name, compose
 
     async def _metadata(self, params: SourceParams) -> SourceMetadata:
         body = await self._ports.content.get(params.metadata_url, limit=METADATA_LIMIT)

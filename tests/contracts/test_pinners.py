@@ -62,7 +62,7 @@ async def publishing(request: pytest.FixtureRequest) -> AsyncIterator[Publishing
         httpx.AsyncClient(trust_env=False) as client,
         Fetcher(allow_private=True) as fetcher,
     ):
-        yield OnService(IpfsContent(fetcher, OgpuPinner(service.url, client)))
+        yield OnService(IpfsContent(fetcher, OgpuPinner(service.url + "/file/create", client)))
 
 
 @pytest.mark.parametrize("body", BODIES, ids=len)

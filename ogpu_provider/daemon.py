@@ -1,0 +1,316 @@
+"""The composition root: builds the parts, joins the adapters to the ports, runs the services.
+
+One TaskGroup of named services; a service that dies takes the daemon down loudly. Leaving is not killing: when
+canceled, the services stop where they stand, which is safe because a crash is, and the containers stay up to be
+adopted by the next run.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import structlog
+
+from ogpu_provider import config, telemetry
+from ogpu_provider.chain.networks import Network, devnet, named
+from ogpu_provider.chain.reader import ChainReader
+from ogpu_provider.chain.rpc import Rpc
+from ogpu_provider.chain.sender import Sender
+from ogpu_provider.chain.watcher import Watcher
+from ogpu_provider.domain.clock import SystemClock
+from ogpu_provider.domain.errors import ConfigError, ProviderError
+from ogpu_provider.domain.facts import Block, Fact
+from ogpu_provider.domain.intent import IntentRow
+from ogpu_provider.domain.task import Task, TaskState
+from ogpu_provider.domain.units import Address
+from ogpu_provider.ipfs.content import IpfsContent
+from ogpu_provider.ipfs.fetch import Fetcher
+from ogpu_provider.ipfs.pinners import OgpuPinner
+from ogpu_provider.keys import keystore
+from ogpu_provider.keys.policy import Policy as SigningPolicy
+from ogpu_provider.keys.signer import Signer
+from ogpu_provider.pipeline.conductor import Conductor
+from ogpu_provider.pipeline.intake import Intake
+from ogpu_provider.pipeline.ports import Head, Policy, Ports
+from ogpu_provider.pipeline.results import ResultSink
+from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
+from ogpu_provider.runtime.callback import CallbackLimits, CallbackServer
+from ogpu_provider.runtime.composer import Composer, discover
+from ogpu_provider.runtime.engine import Engine
+from ogpu_provider.runtime.projects import Projects, ProjectSettings
+from ogpu_provider.scheduler.inventory import Inventory, local_readers
+from ogpu_provider.scheduler.requirements import SlotLimits
+from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.scheduler.scheduler import HostScheduler
+from ogpu_provider.settings import Settings
+from ogpu_provider.store.sqlite import SqliteStore
+
+log = structlog.get_logger()
+
+INVENTORY_PAUSE_S = 30.0
+RECOVERY_PAUSE_S = 2.0
+
+
+def network_of(settings: Settings) -> Network:
+    """The network that the settings describe, with the operator's endpoints in place of the public ones."""
+    chosen = settings.network
+    if chosen.name == "devnet":
+        return devnet(chosen.rpc_url or "", chosen.ws_url or "", chosen.publish_url or "", chosen.gateway_url or "")
+    return named(chosen.name).at(
+        http_url=chosen.rpc_url or "",
+        ws_url=chosen.ws_url or "",
+        pin_url=chosen.publish_url or "",
+        gateway_url=chosen.gateway_url or "",
+    )
+
+
+async def open_signer(settings: Settings, network: Network) -> Signer:
+    """Unlock the provider key. Raises KeyRefused, and ConfigError where the settings name no password."""
+    password = config.wallet_password(settings.wallet)
+    if password is None:
+        raise ConfigError(
+            "the settings do not say where the keystore's password is",
+            code="config.password",
+            remedy="set wallet.password_file, wallet.password_credential or wallet.password_fd",
+        )
+    key = await keystore.unlock(settings.keystore, password.reveal())
+    return Signer(key, SigningPolicy(network.chain_id, key.address, network.nexus, network.terminal))
+
+
+async def run(settings: Settings) -> None:
+    """Serve until canceled. Raises ProviderError for what keeps the daemon from starting, or makes it end."""
+    network = network_of(settings)
+    signer = await open_signer(settings, network)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        journal = await SqliteStore.open(settings.journal, chain_id=network.chain_id, provider=signer.address)
+        stack.push_async_callback(journal.close)
+        rpc = await stack.enter_async_context(Rpc(network))
+        daemon = Daemon(settings, network, signer, journal, rpc, await open_runtime(settings))
+        stack.push_async_callback(daemon.aclose)
+        log.info("daemon_started", provider=signer.address, network=network.name, boot=daemon.ports.boot)
+        try:
+            await daemon.serve()
+        except* ProviderError as errors:
+            raise _first(errors) from None
+        finally:
+            log.info("daemon_stopped", boot=daemon.ports.boot)
+
+
+class Daemon:
+    """All parts of one run, joined."""
+
+    def __init__(
+        self, settings: Settings, network: Network, signer: Signer, journal: SqliteStore, rpc: Rpc, compose: Composer
+    ) -> None:
+        self._settings = settings
+        self._network = network
+        self._rpc = rpc
+        self._clock = SystemClock()
+        self._engine = Engine(settings.runtime.docker_host)
+        self._pinning = httpx.AsyncClient(trust_env=False)
+        self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
+        self._inventory = Inventory(_cpu_slots(settings), local_readers())
+        self._scheduler = HostScheduler(self._inventory.host, _admission_policy(settings))
+        head = Head()
+        self._sender = Sender(
+            rpc, journal, signer, self._clock, head, self._on_outcome, confirmations=settings.network.confirmations
+        )
+        self._runtime = Projects(
+            self._engine,
+            compose,
+            _project_settings(settings, signer.address),
+            callback_url=self._callback_url,
+            clock=self._clock,
+            on_change=self._project_changed,
+        )
+        self.metrics = telemetry.Metrics()
+        self.ports = Ports(
+            journal=journal,
+            chain=ChainReader(rpc, network, signer.address),
+            sender=self._sender,
+            content=IpfsContent(self._fetcher, OgpuPinner(network.pin_url, self._pinning)),
+            runtime=self._runtime,
+            scheduler=self._scheduler,
+            clock=self._clock,
+            boot=secrets.token_hex(8),
+            head=head,
+            policy=_path_policy(settings),
+        )
+        self._conductor = Conductor(self.ports, self._observe)
+        self._keeper = SourceKeeper(
+            self.ports,
+            _source_policy(settings),
+            on_change=self._conductor.nudge_source,
+            on_ready=self._source_ready,
+            busy=self._conductor.busy,
+        )
+        self._intake = Intake(self.ports, self._conductor, self._keeper)
+        self._callback: CallbackServer | None = None
+
+    async def serve(self) -> None:
+        """Journal, chain, engine, then act: take stock of what was and of what runs, then start every service."""
+        self._scheduler.observe(await self._inventory.refresh())
+        self._callback = await self._new_callback()
+        watcher = Watcher(self._rpc, self._network, self._deliver, self._clock, await self.ports.journal.cursor())
+        await self._keeper.restore()
+        async with self._callback, asyncio.TaskGroup() as group:
+            group.create_task(self._runtime.watch(), name="engine events")
+            group.create_task(self._conductor.run(), name="conductor")
+            await self._conductor.started()
+            group.create_task(self._sender.run(), name="sender")
+            group.create_task(watcher.run(), name="watcher")
+            group.create_task(self._keeper.run(), name="sources")
+            group.create_task(self._recover(), name="recovery")
+            group.create_task(self._take_inventory(), name="inventory")
+
+    async def aclose(self) -> None:
+        await self._runtime.aclose()
+        await self._pinning.aclose()
+        await self._fetcher.aclose()
+
+    async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
+        """One block: first what it says about our transactions, then what it says about tasks and sources."""
+        self.ports.head.block = block
+        await self._sender.observe(block, facts)
+        await self._intake.deliver(block, facts)
+        self.metrics.head_block.set(block.number)
+
+    async def _on_outcome(self, row: IntentRow) -> None:
+        self.metrics.transactions.labels(row.intent.effect, row.state).inc()
+        await self._conductor.on_intent(row)
+
+    def _observe(self, task: Task, before: TaskState) -> None:
+        self.metrics.task_transitions.labels(task.state).inc()
+
+    def _project_changed(self, source: Address) -> None:
+        self._keeper.changed(source)
+        self._conductor.nudge_source(source)
+
+    async def _source_ready(self, source: Address) -> None:
+        """Tasks published while nobody looked, then those that waited for the source."""
+        for view in await self.ports.chain.open_tasks(source):
+            await self._intake.adopt(view)
+        self._conductor.nudge_source(source)
+
+    async def _recover(self) -> None:
+        """Once there is a head: hold every task that was live before against the chain."""
+        waiting = {task.address for task in await self.ports.journal.live() if task.boot != self.ports.boot}
+        while waiting:
+            await self._clock.sleep(RECOVERY_PAUSE_S)
+            if self.ports.head.block is None:
+                continue
+            for address in tuple(waiting):
+                try:
+                    await self._conductor.recover(address)
+                except ProviderError as error:
+                    log.warning("task_not_recovered_yet", task=address, code=error.code, error=str(error))
+                else:
+                    waiting.discard(address)
+
+    async def _take_inventory(self) -> None:
+        while True:
+            await self._clock.sleep(INVENTORY_PAUSE_S)
+            self._scheduler.observe(await self._inventory.refresh())
+
+    async def _new_callback(self) -> CallbackServer:
+        """Containers keep the address that they were started with, so the port is the same after a restart."""
+        host = self._settings.callback.host
+        if host == "auto":
+            host = await self._engine.bridge_gateway()
+        return CallbackServer(
+            host,
+            self._settings.callback.port or remembered_port(self._settings.data_dir / "callback.port", host),
+            callback_secret(self._settings.data_dir),
+            ResultSink(self.ports, self._conductor),
+            CallbackLimits(body=self._settings.execution.result_limit),
+        )
+
+    def _callback_url(self, source: Address) -> str:
+        assert self._callback is not None, "projects are started after the callback server"
+        return self._callback.url(source)
+
+
+async def open_runtime(settings: Settings) -> Composer:
+    """Find compose. Raises EngineError if there is none that is new enough."""
+    command = await discover(settings.runtime.compose or None)
+    return Composer(command, settings.data_dir / "compose-home", settings.runtime.docker_host)
+
+
+def callback_secret(data_dir: Path) -> bytes:
+    """What the callback addresses are derived from; made once, because running containers hold their address."""
+    path = data_dir / "callback.secret"
+    if not path.exists():
+        draft = path.with_suffix(".part")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        os.replace(draft, path)
+    return path.read_bytes()
+
+
+def remembered_port(path: Path, host: str) -> int:
+    """The port that was free when this was first asked; the same one ever after."""
+    if not path.exists():
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            path.write_text(str(probe.getsockname()[1]))
+    return int(path.read_text())
+
+
+def _cpu_slots(settings: Settings) -> int:
+    return settings.admission.cpu_slots or max(1, (os.cpu_count() or 2) // 2)
+
+
+def _admission_policy(settings: Settings) -> AdmissionPolicy:
+    chosen = settings.admission
+    return AdmissionPolicy(
+        min_payment=chosen.min_payment,
+        min_time_left=chosen.min_time_left,
+        deny_sources=_addresses(settings.sources.deny),
+        allow_clients=_addresses(chosen.allow_clients),
+        deny_clients=_addresses(chosen.deny_clients),
+        slots=SlotLimits(cpu_per_source=chosen.slots_per_source, gpu_per_device=chosen.slots_per_source),
+    )
+
+
+def _source_policy(settings: Settings) -> SourcePolicy:
+    serve = settings.sources.serve
+    listed = frozenset() if serve == "all" else _addresses(serve)
+    return SourcePolicy(serve_all=serve == "all", listed=listed, denied=_addresses(settings.sources.deny))
+
+
+def _path_policy(settings: Settings) -> Policy:
+    return Policy(
+        response_margin=settings.execution.response_margin,
+        max_run=settings.execution.max_run,
+        confirmations=settings.network.confirmations,
+    )
+
+
+def _project_settings(settings: Settings, provider: Address) -> ProjectSettings:
+    return ProjectSettings(
+        instance=settings.runtime.instance,
+        data_dir=settings.data_dir,
+        provider=provider,
+        ready_timeout=settings.execution.ready_timeout,
+        pull_timeout=settings.execution.pull_timeout,
+    )
+
+
+def _addresses(texts: Iterable[str]) -> frozenset[Address]:
+    return frozenset(Address(text) for text in texts)
+
+
+def _first(errors: BaseExceptionGroup[ProviderError]) -> ProviderError:
+    """The first plain error in a group of groups."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ProviderError)
+    return error

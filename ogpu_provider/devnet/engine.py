@@ -1,0 +1,37 @@
+"""What the demo, tests and benchmarks ask of the container engine besides running a daemon on it."""
+
+from ogpu_provider.domain.errors import EngineError
+from ogpu_provider.domain.units import Address
+from ogpu_provider.runtime.compose import render
+from ogpu_provider.runtime.engine import Engine
+
+
+async def engine_answers() -> bool:
+    """Whether a container engine can be used here at all."""
+    engine = Engine()
+    try:
+        await engine.info()
+    except EngineError:
+        return False
+    finally:
+        await engine.aclose()
+    return True
+
+
+async def remove_instance(instance: str) -> int:
+    """Remove the containers and networks of one daemon's instance, which outlive it; how many there were."""
+    engine = Engine()
+    try:
+        return await engine.remove({render.INSTANCE: instance}, grace=1)
+    finally:
+        await engine.aclose()
+
+
+async def project_sources(instance: str) -> set[Address]:
+    """The sources whose containers carry an instance's label."""
+    engine = Engine()
+    try:
+        found = await engine.containers({render.INSTANCE: instance})
+    finally:
+        await engine.aclose()
+    return {Address(container.labels[render.SOURCE]) for container in found}
