@@ -28,7 +28,6 @@ DEVICES = "ogpu.devices"
 PORT = "ogpu.port"
 TARGET = "ogpu.target"
 _NODE = re.compile(r"/dev/kfd|/dev/dri/renderD\d{1,3}")
-_OPEN_FILES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def _service(service: Service, project: Project, grant: Grant) -> dict[str, Any]
         "memswap_limit": memory,
         "cpus": min(service.cpus or limits.cpus, limits.cpus),
         "pids_limit": min(service.pids or limits.pids, limits.pids),
-        "ulimits": {"core": 0, "nofile": {"soft": _OPEN_FILES, "hard": _OPEN_FILES}},
+        "ulimits": {"core": 0},
         "logging": {"driver": "local", "options": {"max-size": "10m", "max-file": "3"}},
         "restart": f"on-failure:{service.retries}" if service.retries else "no",
         "stop_grace_period": milliseconds(min(service.stop_grace, limits.stop_grace)),
