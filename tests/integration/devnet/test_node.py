@@ -79,6 +79,7 @@ async def test_it_is_gone_after_stop_and_says_so(anvil: Path, tmp_path: Path) ->
     await node.stop()
     await node.stop()
     assert not alive(pid)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["node.log"]
     with pytest.raises(DevnetError):
         _ = node.rpc_url
 
