@@ -23,6 +23,7 @@ from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import KeyRefused, ProviderError, Retry, RpcRejected, RpcUnavailable
 from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.units import Address, Hash, Wei
 
 log = structlog.get_logger(__name__)
@@ -162,8 +163,11 @@ class Sender:
         """Send signed bytes once. After an error the outcome is unknown and the chain is asked."""
         flight.retry_at = self._clock.monotonic() + min(PAUSE * 2**flight.tries, PAUSE_MAX)
         flight.tries = min(flight.tries + 1, 10)
+        effect = flight.row.intent.effect
+        reach(f"{effect}.signed")
         try:
             await self._rpc.call("eth_sendRawTransaction", "0x" + tx.raw.hex())
+            reach(f"{effect}.sent")
         except RpcUnavailable as error:
             log.warning("tx.send_unknown", intent=flight.key, tx=tx.hash, error=str(error))
             self._woken.set()  # for the pause until the next try
