@@ -432,6 +432,20 @@ async def test_a_used_key_continues_behind_the_chains_nonce() -> None:
         assert [tx.nonce for tx in world.node.pool.values()] == [3]
 
 
+async def test_a_second_host_with_the_key_costs_one_nonce_not_all() -> None:
+    world = World()
+    async with world.running():
+        for n in range(3):
+            foreign = await world.signer.sign(intent(90 + n), nonce=n, gas=1, max_fee=1, tip_fee=1, at=0.0)
+            await world.node.call("eth_sendRawTransaction", "0x" + foreign.raw.hex())
+        world.node.mine()
+        await world.plan(intent(1))
+        await world.clock.advance(5)
+        assert await world.state(intent(1)) is _S.SIGNED
+        await world.plan(intent(2))
+        assert [(tx.nonce, tx.intent_key) for tx in world.node.pool.values()] == [(3, intent(2).key)]
+
+
 async def test_an_outcome_that_was_not_taken_is_told_again() -> None:
     world = World()
     tries = []
