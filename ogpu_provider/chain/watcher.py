@@ -157,7 +157,7 @@ class Watcher:
 
     async def _logs_of(self, head: Block, header: Json) -> list[Json]:
         """The logs of one block, by its hash. Raises RpcUnavailable when the node still does not have it."""
-        promised = self._addresses.may_hold(header.get("logsBloom")) and self._topics.may_hold(header.get("logsBloom"))
+        promised = self._promises(header)
         refusal: Exception | None = None
         for tried, pause in enumerate((*_READ_PAUSES, 0.0)):
             try:
@@ -172,8 +172,18 @@ class Watcher:
             await self._clock.sleep(pause)
         raise RpcUnavailable(f"the node has no logs of block {head.number}: {refusal}") from refusal
 
+    def _promises(self, header: Json) -> bool:
+        """Whether the block's bloom says that there should be logs for us; it may err, though seldom."""
+        bloom = header.get("logsBloom")
+        return self._addresses.may_hold(bloom) and self._topics.may_hold(bloom)
+
+    def _withheld(self, headers: Sequence[Any], logs: list[Json]) -> bool:
+        told = {str(one.get("blockHash")).lower() for one in logs}
+        return any(self._promises(one) and decode.block(one).hash not in told for one in headers)
+
     async def _fill(self, target: int) -> None:
         """Deliver what lies between the last block and `target`, inclusive; returns early after a rewind."""
+        doubts = 0
         while (last := self._last) is not None and last.number < target:
             first, end = last.number + 1, min(target, last.number + self._chunk)
             span = {"fromBlock": hex(first), "toBlock": hex(end), **self._filter}
@@ -191,6 +201,11 @@ class Watcher:
             begin, final = _blocks(ends)
             if begin.parent_hash != last.hash:
                 return await self._rewind(last)
+            if doubts < _DOUBTS and self._withheld(ends, _list(logs)):
+                await self._clock.sleep(_READ_PAUSES[doubts])
+                doubts += 1
+                continue
+            doubts = 0
             await self._hand_over_range(_list(logs), {first: begin, end: final}, final)
             many = len(logs) > _MANY_LOGS
             self._chunk = max(1, self._chunk // 2) if many else min(self._chunk_max, self._chunk * 2)
