@@ -28,7 +28,7 @@ from ogpu_provider.domain.source import Environment
 BASE_TAG = "ogpu-provider/base:bookworm"
 UPSTREAM_BASE = ("python", "3.11-slim-bookworm")
 LABELS = {"ogpu.devnet": "1"}
-STAGE_LABEL = "ogpu.devnet.stage=packages"
+STAGE_LABEL = "ogpu.devnet.stage"
 PROBE_TIMEOUT_S = 5
 ENGINE_TIMEOUT_S = 1200
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -185,7 +185,7 @@ class _Engine:
                     self.client.api.build(
                         path=str(context),
                         tag=tag,
-                        buildargs={"BASE": base},
+                        buildargs={"BASE": base, "STAGE": tag},
                         labels=LABELS,
                         network_mode="none",
                         rm=True,
@@ -195,7 +195,7 @@ class _Engine:
                 )
             )
         _raise_error_line(lines, f"building {tag} failed")
-        stages = {"dangling": True, "label": STAGE_LABEL}
+        stages = {"dangling": True, "label": f"{STAGE_LABEL}={tag}"}  # of this build; others may be under way
         await self._call(self.client.images.prune, filters=stages)
 
     async def push(self, local: str, repository: str, tag: str) -> str:

@@ -11,6 +11,7 @@ from ogpu_provider.devnet.samples import IMAGE_TOKEN, Sample, samples_dir
 from ogpu_provider.devnet.wheels import platform_tags
 from ogpu_provider.domain.errors import DevnetError
 from ogpu_provider.domain.source import Environment
+from ogpu_provider.runtime.compose.check import check
 
 IMAGE = "127.0.0.1:5000/ogpu-samples/x@sha256:" + "a" * 64
 EVERY = [(name, environment) for name in ("multiply", "ocr") for environment in Environment]
@@ -34,6 +35,14 @@ def test_the_compose_file_has_the_shape_of_the_network(name: str, environment: E
     if environment is Environment.NVIDIA:
         assert service["deploy"]["resources"]["reservations"]["devices"] == gpus
     assert service.get("devices") == (["/dev/kfd", "/dev/dri"] if environment is Environment.AMD else None)
+
+
+@pytest.mark.parametrize(("name", "environment"), EVERY)
+def test_the_gate_lets_the_samples_pass(name: str, environment: Environment) -> None:
+    checked = check(Sample.find(name, environment).compose(IMAGE), environment)
+    assert checked.violations == ()
+    assert checked.devices == (0 if environment is Environment.CPU else 1)
+    assert checked.target == f"{name}-service"
 
 
 @pytest.mark.parametrize(("name", "environment"), EVERY)
