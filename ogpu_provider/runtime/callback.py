@@ -29,6 +29,7 @@ from ogpu_provider.domain.verdict import Reason
 log = structlog.get_logger()
 _PATH = re.compile(r"/(?P<source>0x[0-9a-fA-F]{40})-(?P<proof>[0-9a-f]{64})/(?P<task>0x[0-9a-fA-F]{40})")
 _CHUNK = 256 * 1024
+_LINGER_SECONDS = 1.0
 _IN_LINE = 256 * 1024
 """Bodies up to here are checked on the loop; larger ones in a thread."""
 _STATUS: Final = {
@@ -271,6 +272,16 @@ class _Exchange:
         self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
         async with asyncio.timeout(self._server.limits.drain):
             await self._writer.drain()
+        if self._http.their_state is h11.SEND_BODY:
+            await self._linger()
+
+    async def _linger(self) -> None:
+        """Let a sender that is still at it read our answer: closing on unread bytes would reset the connection."""
+        self._writer.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while await self._reader.read(_CHUNK):
+                    pass
 
 
 def json_problem(body: bytes, depth: int) -> str:

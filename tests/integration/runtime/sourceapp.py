@@ -50,7 +50,9 @@ class Routes(BaseHTTPRequestHandler):
             return self.reply(409, b'{"detail": "busy"}')
         if function == "crash":
             os._exit(3)
-        if function == "multiply" and not isinstance(data.get("a"), int):
+        if function not in FUNCTIONS:
+            return self.reply(404, b"{}")
+        if function == "multiply" and not all(isinstance(data.get(name), int) for name in "ab"):
             return self.reply(422, b"{}")
         result = {"result": data["a"] * data["b"]} if function == "multiply" else facts(data)
         print("run", function, task)

@@ -11,8 +11,7 @@ from ogpu_provider.domain.project import ProjectSpec, RunningProject
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.gate import fingerprint
-
-from .conftest import Host
+from tests.runtime_host import Host
 
 pytestmark = pytest.mark.docker
 SOURCE = Address("0x" + "5A" * 20)
@@ -45,15 +44,6 @@ async def result(host: Host, task: Address = TASK) -> object:
             host.inbox.arrived.clear()
             await host.inbox.arrived.wait()
     return json.loads(host.inbox.bodies[SOURCE, task])
-
-
-def containers() -> list[dict[str, object]]:
-    client = docker.APIClient(version="auto")
-    try:
-        found: list[dict[str, object]] = client.containers(all=True)
-        return [client.inspect_container(row["Id"]) for row in found]
-    finally:
-        client.close()
 
 
 async def test_a_source_is_pulled_started_called_and_answers(host: Host, image: str) -> None:
