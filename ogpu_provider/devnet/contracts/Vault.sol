@@ -29,13 +29,15 @@ contract Vault {
     /// @notice Unix seconds from which claim succeeds; 0 when nothing is unbonding.
     mapping(address => uint256) public unbondingTimestamp;
     mapping(address => uint256) public totalEarningsOf;
-    /// @notice What a client's open tasks hold in escrow.
-    mapping(address => uint256) public frozenPayment;
     mapping(address => uint256) public sanctionOf;
     uint256 public sanctionedAmount;
     mapping(address => bool) public isWhitelisted;
 
     mapping(address task => Escrow) private _escrows;
+    /// @dev What a client's open tasks hold in escrow, plus one from the first task on. A slot that falls back to zero
+    /// costs more to fill again, and a client whose gas was estimated exactly while a task was open, as the official SDK
+    /// does, would run out of gas if that task is paid before its own transaction is mined.
+    mapping(address client => uint256) private _frozenPlusOne;
 
     event Deposited(address account, uint256 amount);
     event Withdrawn(address account, uint256 amount);
@@ -119,7 +121,7 @@ contract Vault {
         require(_escrows[task].payer == address(0), "AlreadyFrozen");
         require(balanceOf[client] >= amount, "InsufficientBalance");
         balanceOf[client] -= amount;
-        frozenPayment[client] += amount;
+        _frozenPlusOne[client] = _frozenOf(client) + amount + 1;
         _escrows[task] = Escrow(client, amount);
     }
 
@@ -212,8 +214,18 @@ contract Vault {
         return balanceOf[account];
     }
 
+    /// @notice What a client's open tasks hold in escrow.
+    /// @dev The published ABI leaves the argument without a name.
+    function frozenPayment(address) external view returns (uint256) {
+        return _frozenOf(abi.decode(msg.data[4:], (address)));
+    }
+
     function getLockupOf(address account) external view returns (uint256) {
         return lockupOf[account];
+    }
+
+    function _frozenOf(address client) private view returns (uint256) {
+        return _frozenPlusOne[client] == 0 ? 0 : _frozenPlusOne[client] - 1;
     }
 
     function _takeUnbonding(address account) private returns (uint256 amount) {
@@ -226,7 +238,7 @@ contract Vault {
     function _takeEscrow(address client, address task) private returns (uint256 amount) {
         require(_escrows[task].payer == client && client != address(0), "NotFrozen");
         amount = _escrows[task].amount;
-        frozenPayment[client] -= amount;
+        _frozenPlusOne[client] -= amount;
         delete _escrows[task];
     }
 

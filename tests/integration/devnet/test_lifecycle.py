@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from eth_utils.crypto import keccak
 
+from ogpu_provider.devnet.abi import artifact
 from ogpu_provider.devnet.accounts import role
 from ogpu_provider.devnet.deployment import COIN
 
@@ -284,3 +285,20 @@ async def test_only_the_protocol_moves_statuses_and_escrow(network: Any) -> None
         await network.act(provider, "Vault", "forceReleasePayment", network.client.address, task)
     await network.act(network.judge, "Vault", "forceReleasePayment", network.client.address, task)
     assert await network.balance(network.client) == 10 * COIN
+
+
+async def test_gas_estimated_while_a_task_is_open_is_enough_after_it_was_paid(network: Any) -> None:
+    """The official SDK sends exactly what the node estimated; others' transactions may be mined in between."""
+    source, provider = await ready(network)
+    task = await network.task(source)
+    await network.attempt(task, provider)
+    terms = (source, "http://config.example/task.json", await network.now() + 600, COIN)
+    call = {
+        "from": network.client.address,
+        "to": network.deployment.controller,
+        "data": "0x" + artifact("Controller").encode("publishTask", terms).hex(),
+    }
+    estimated = int(await network.rpc.call("eth_estimateGas", call), 16)
+    await network.submit(task, provider)
+    receipt = await network.act(network.client, "Controller", "publishTask", terms)
+    assert int(receipt["gasUsed"], 16) <= estimated
