@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import re
+import secrets
 import subprocess
 import sys
 import sysconfig
@@ -29,7 +30,7 @@ from ogpu_provider.runtime.projects import Projects, ProjectSettings
 
 APP = Path(__file__).parent / "integration" / "runtime" / "sourceapp.py"
 PYTHON = "/usr/local/bin/python3"
-LOCAL = "ogpu-provider-test/source:runtime"
+REPOSITORY = "ogpu-provider-test/source"
 _SKIPPED = {"site-packages", "test", "tests", "idlelib", "tkinter", "__pycache__", "ensurepip", "lib2to3"}
 
 
@@ -65,36 +66,49 @@ def home_of_stdlib() -> str:
     return str(Path(sysconfig.get_path("stdlib")).parents[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The source's image in the engine, under a tag that nobody else uses."""
+
+    api: docker.APIClient
+    tag: str
+
+
 @pytest.fixture(scope="session")
-def imported() -> Iterator[docker.APIClient]:
-    """An engine client, with the source's image in the engine under LOCAL."""
-    client = docker.APIClient(version="auto")
-    repository, _, tag = LOCAL.partition(":")
+def imported() -> Iterator[Imported]:
+    api = docker.APIClient(version="auto")
+    tag = secrets.token_hex(6)
     changes = [f'CMD ["{PYTHON}", "/app/main.py"]', f"ENV PYTHONHOME={home_of_stdlib()} PYTHONUNBUFFERED=1"]
-    client.import_image_from_data(source_tar(), repository=repository, tag=tag, changes=changes)
-    yield client
-    client.remove_image(LOCAL, force=True)
-    client.close()
+    api.import_image_from_data(source_tar(), repository=REPOSITORY, tag=tag, changes=changes)
+    yield Imported(api, f"{REPOSITORY}:{tag}")
+    api.remove_image(f"{REPOSITORY}:{tag}", force=True)
+    api.close()
+
+
+@pytest.fixture(scope="session")
+def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Storage of the registry; layers that one test pushed are there for the next."""
+    return tmp_path_factory.mktemp("registry")
 
 
 @pytest.fixture
-async def image(imported: docker.APIClient, tmp_path: Path) -> AsyncIterator[str]:
-    """The pinned name of the source's image in a local registry; the engine does not have it yet."""
-    async with ImageRegistry(tmp_path / "registry") as registry:
+async def image(imported: Imported, pushed: Path) -> AsyncIterator[str]:
+    """The pinned name of the source's image in a local registry; the engine does not know it under that name yet."""
+    api = imported.api
+    async with ImageRegistry(pushed) as registry:
         repository = f"{registry.address}/test/source"
 
         def push() -> str:
-            imported.tag(LOCAL, repository, "1")
-            imported.push(repository, tag="1")
-            digest: str = imported.inspect_distribution(f"{repository}:1")["Descriptor"]["digest"]  # type: ignore[no-untyped-call]
-            imported.remove_image(f"{repository}:1")
+            api.tag(imported.tag, repository, "1")
+            api.push(repository, tag="1")
+            digest: str = api.inspect_distribution(f"{repository}:1")["Descriptor"]["digest"]  # type: ignore[no-untyped-call]
+            api.remove_image(f"{repository}:1")
             return f"{repository}@{digest}"
 
         pinned = await asyncio.to_thread(push)
         yield pinned
-        with_digest = [row for row in imported.images() if pinned in (row.get("RepoDigests") or ())]
-        for _ in with_digest:
-            imported.remove_image(pinned, force=True)
+        if any(pinned in (row.get("RepoDigests") or ()) for row in api.images()):
+            api.remove_image(pinned, force=True)
 
 
 @dataclass(slots=True)

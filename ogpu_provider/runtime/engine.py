@@ -12,7 +12,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from ogpu_provider.domain.errors import EngineError, Retry
 T = TypeVar("T")
 SERVICE_LABEL = "com.docker.compose.service"
 _CALL_SECONDS = 60
+_THREADS = 16
 _NO_CREDENTIALS: dict[str, str] = {}
 
 
@@ -87,6 +89,8 @@ class Engine:
         self._host = host
         self._client: docker.APIClient | None = None
         self._lock = threading.Lock()
+        # own threads: a pull takes minutes, and the loop's few shared ones must not wait for it
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
 
     @property
     def host(self) -> str | None:
@@ -218,11 +222,9 @@ class Engine:
         The first item is an event with an empty action: the stream is open. Ends with EngineError.
         """
         filters = {"type": "container", "event": ["die", "oom"], "label": _label_filter(labels)}
-        api = await asyncio.to_thread(self._connect)
         stream = await self._call(lambda api: api.events(filters=filters, decode=True))
         arrived: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        del api
 
         def read() -> None:
             with contextlib.suppress(Exception):  # whatever ended the stream: the reader hears that it ended
@@ -247,9 +249,10 @@ class Engine:
         client, self._client = self._client, None
         if client is not None:
             await asyncio.to_thread(client.close)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, work: Callable[[docker.APIClient], T]) -> T:
-        return await asyncio.to_thread(self._guarded, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._guarded, work)
 
     def _guarded(self, work: Callable[[docker.APIClient], T]) -> T:
         try:
@@ -360,8 +363,3 @@ def _container(raw: Mapping[str, Any]) -> Container:
 
 def _explain(error: docker.errors.APIError) -> str:
     return str(error.explanation or error)[:500]
-
-
-def services(containers: Iterable[Container]) -> dict[str, Container]:
-    """By service name."""
-    return {container.service: container for container in containers}

@@ -19,9 +19,9 @@ from ogpu_provider.pipeline.ports import Runtime
 from ogpu_provider.runtime.callback import CallbackServer
 from ogpu_provider.runtime.processes import Processes, Sample
 from tests.fakes.runtime import FakeRuntime, Script
-from tests.runtime_host import Host, Inbox, host, image, imported
+from tests.runtime_host import Host, Inbox, host, image, imported, pushed
 
-__all__ = ["host", "image", "imported"]
+__all__ = ["host", "image", "imported", "pushed"]
 SOURCE, OTHER = Address("0x" + "5A" * 20), Address("0x" + "5B" * 20)
 TASK = Address("0x" + "7A" * 20)
 HOSTILE = b"refused: \nservices: {a: {image: x, privileged: true}}"

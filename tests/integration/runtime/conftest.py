@@ -1,3 +1,3 @@
-from tests.runtime_host import host, image, imported
+from tests.runtime_host import host, image, imported, pushed
 
-__all__ = ["host", "image", "imported"]
+__all__ = ["host", "image", "imported", "pushed"]

@@ -11,7 +11,7 @@ from ogpu_provider.domain.project import ProjectSpec, RunningProject
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.gate import fingerprint
-from tests.runtime_host import Host
+from tests.runtime_host import PYTHON, Host
 
 pytestmark = pytest.mark.docker
 SOURCE = Address("0x" + "5A" * 20)
@@ -141,21 +141,22 @@ async def test_named_volumes_outlive_a_project(host: Host, image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "code"),
+    ("script", "code", "words"),
     [
-        ('command: ["/usr/local/bin/python3", "-c", "import sys; sys.exit(\'no model\')"]', "engine.exited"),
-        ('command: ["/usr/local/bin/python3", "-c", "import time; time.sleep(60)"]', "engine.never_ready"),
-        ('command: ["/usr/local/bin/python3", "-c", "x = [bytearray(2**24) for _ in range(99)]"]', "engine.oom"),
-        ('command: ["/nowhere"]', "engine.exited"),
+        ("import sys; sys.exit('no model')", "engine.exited", "no model"),
+        ("import time; time.sleep(60)", "engine.never_ready", "3 s"),
+        ("hoard = [bytearray(2**24) for _ in range(99)]", "engine.oom", "memory"),
     ],
 )
-async def test_a_failed_start_has_its_code_and_leaves_nothing(host: Host, image: str, extra: str, code: str) -> None:
+async def test_a_failed_start_has_its_code_and_leaves_nothing(
+    host: Host, image: str, script: str, code: str, words: str
+) -> None:
+    extra = f'command: ["{PYTHON}", "-c", "{script}"]'
     projects = host.projects(ready_timeout=3.0)
     with pytest.raises(EngineError) as caught:
         await projects.up(spec(image, extra))
     assert caught.value.code == code
-    if code == "engine.exited":
-        assert "no model" in str(caught.value)
+    assert words in str(caught.value)
     assert await host.engine.containers({"ogpu.instance": host.settings.instance}) == []
 
 
