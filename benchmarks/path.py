@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.rpc_proxy import RpcProxy
 from ogpu_provider.devnet import accounts
 from ogpu_provider.devnet.deployment import pair_and_fund
+from ogpu_provider.devnet.engine import remove_instance
 from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.provider_process import ProviderProcess
@@ -25,7 +26,6 @@ from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.task import JournalLine, Task, TaskState
 from ogpu_provider.domain.units import COIN, Address
-from ogpu_provider.devnet.engine import remove_instance
 from ogpu_provider.store.reader import SqliteReader
 from tests.waiting import open_when_there, sources_ready, until
 

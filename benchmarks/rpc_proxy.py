@@ -4,9 +4,11 @@ import asyncio
 import json
 import time
 from collections import Counter
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from websockets import ConnectionClosed
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import Server, ServerConnection, serve
 
@@ -57,6 +59,10 @@ class RpcProxy:
         await node.close()
 
     async def _down(self, node: Any, daemon: Any) -> None:
+        with suppress(ConnectionClosed):
+            await self._forward(node, daemon)
+
+    async def _forward(self, node: Any, daemon: Any) -> None:
         async for text in node:
             if '"eth_subscription"' in text:
                 head = json.loads(text)["params"]["result"]

@@ -1,6 +1,7 @@
 """What the chain knows of our transactions. A call that the node refused is a call without an answer."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,13 +39,35 @@ class Account:
     suggestion: Suggestion
 
 
-async def read_receipts(node: Node, hashes: Sequence[Hash]) -> dict[Hash, Receipt | None]:
-    """Receipts by hash, None where the chain has none; no key where the node did not answer."""
-    answers = await node.batch([("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes])
+async def read_receipts(
+    node: Node, hashes: Sequence[Hash], seen_in: Mapping[Hash, int] | None = None
+) -> dict[Hash, Receipt | None]:
+    """Receipts by hash, None where the chain has none; no key where the node did not answer.
+
+    `seen_in`: numbers of blocks in which transactions were seen. Several of one block are read in one call.
+    """
+    found = await _by_block(node, hashes, seen_in or {})
+    alone = [tx_hash for tx_hash in hashes if tx_hash not in found]
+    answers = await node.batch([("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in alone]) if alone else []
+    for tx_hash, answer in zip(alone, answers, strict=True):
+        if not isinstance(answer, JsonRpcError):
+            found[tx_hash] = None if answer is None else _receipt(tx_hash, answer)
+    return found
+
+
+async def _by_block(node: Node, hashes: Sequence[Hash], seen_in: Mapping[Hash, int]) -> dict[Hash, Receipt | None]:
+    """What whole blocks say. A node that does not know the call, or another block by then, leaves keys out."""
+    shared = [number for number, many in Counter(seen_in[h] for h in hashes if h in seen_in).items() if many > 1]
+    if not shared:
+        return {}
+    answers = await node.batch([("eth_getBlockReceipts", (hex(number),)) for number in shared])
+    ours = set(hashes)
     return {
-        tx_hash: None if answer is None else _receipt(tx_hash, answer)
-        for tx_hash, answer in zip(hashes, answers, strict=True)
-        if not isinstance(answer, JsonRpcError)
+        Hash(one["transactionHash"]): _receipt(Hash(one["transactionHash"]), one)
+        for answer in answers
+        if isinstance(answer, list)
+        for one in answer
+        if isinstance(one, dict) and one.get("transactionHash") in ours
     }
 
 

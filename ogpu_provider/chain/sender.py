@@ -211,7 +211,13 @@ class Sender:
 
     async def _inspect(self, group: asyncio.TaskGroup, due: list[Flight]) -> None:
         """Compare intents with the chain, in at most two round trips, and send again what no node knows."""
-        found = await read_receipts(self._rpc, [tx.hash for flight in due for tx in flight.txs])
+        seen_in = {
+            tx.hash: flight.row.block_number
+            for flight in due
+            for tx in flight.txs
+            if flight.row.block_number is not None
+        }
+        found = await read_receipts(self._rpc, [tx.hash for flight in due for tx in flight.txs], seen_in)
         lost: list[Flight] = []
         for flight in due:
             flight.suspect = False

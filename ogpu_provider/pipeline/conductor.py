@@ -107,7 +107,8 @@ class Conductor:
             return
 
     async def on_intent(self, row: IntentRow) -> None:
-        """A transaction of ours came to its end; only a refusal matters here, success is told by the logs."""
+        """A transaction of ours came to its end. What succeeded was told by the logs; now it is deep enough."""
+        self.nudge(row.intent.subject)
         failed = row.state in (IntentState.REVERTED, IntentState.ABANDONED)
         if not failed or row.intent.effect not in (Effect.ATTEMPT, Effect.SUBMIT_RESPONSE):
             return

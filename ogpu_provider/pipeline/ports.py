@@ -57,6 +57,10 @@ class Journal(Protocol):
 
     async def intent(self, key: str) -> IntentRow | None: ...
 
+    async def intents_of(self, subject: Address) -> list[IntentRow]:
+        """What we meant to do about a task or source, in the order in which it was planned."""
+        ...
+
     async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
         """Whose transaction this is, among all that we ever signed."""
         ...

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from ogpu_provider.devnet import accounts
 from ogpu_provider.devnet.deployment import pair_and_fund
+from ogpu_provider.devnet.engine import project_sources, remove_instance
 from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.provider_process import ProviderProcess
@@ -17,7 +18,6 @@ from ogpu_provider.domain.killpoints import POINTS
 from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
-from ogpu_provider.devnet.engine import project_sources, remove_instance
 from tests.auditing import effects
 from tests.e2e.world import World
 from tests.waiting import open_when_there, sources_ready, until

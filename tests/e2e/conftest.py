@@ -8,13 +8,13 @@ import pytest_asyncio
 
 from ogpu_provider.devnet import accounts
 from ogpu_provider.devnet.deployment import pair_and_fund
+from ogpu_provider.devnet.engine import remove_instance
 from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.provider_process import ProviderProcess
 from ogpu_provider.devnet.publishing import publish_sample
 from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.units import Address
-from ogpu_provider.devnet.engine import remove_instance
 from ogpu_provider.store.reader import SqliteReader
 from tests.e2e.world import World
 from tests.waiting import open_when_there, sources_ready

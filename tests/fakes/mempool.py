@@ -136,6 +136,11 @@ class FakeMempool:
                 return hex(2 * GWEI)
             case "eth_sendRawTransaction":
                 return self._take(bytes.fromhex(params[0][2:]))
+            case "eth_getBlockReceipts":
+                inside = (
+                    [tx.hash for tx in self.mined[int(params[0], 16)]] if int(params[0], 16) < len(self.mined) else []
+                )
+                return [{"transactionHash": tx_hash, **self.receipts[tx_hash]} for tx_hash in inside]
             case "eth_getTransactionReceipt":
                 return self.receipts.get(params[0])
             case "eth_getTransactionByHash":

@@ -198,6 +198,16 @@ async def test_a_log_of_ours_is_enough_to_be_mined_and_one_receipt_to_be_confirm
         assert await world.store.open_intents() == []
 
 
+async def test_transactions_of_one_block_are_confirmed_with_one_call() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1), intent(2), intent(3))
+        await world.mine(4)
+        assert {row.state for row in world.outcomes} == {_S.CONFIRMED}
+        assert len(world.outcomes) == 3
+        assert (world.node.asked["eth_getBlockReceipts"], world.node.asked["eth_getTransactionReceipt"]) == (1, 0)
+
+
 async def test_an_effect_without_a_log_is_found_by_its_receipt() -> None:
     world = World()
     silent = intent(1, Effect.SET_LIVE_DATA)

@@ -105,7 +105,7 @@ def test_logs_are_printed_as_kept_and_their_absence_is_said(shell: Shell, journa
     answer = shell("tasks", "logs", LIVE)
     assert answer.code == 1
     assert "[task.no_log]" in answer.err
-    folder = shell.folder / "data" / "task-logs"
+    folder = shell.folder / "data" / "logs"
     folder.mkdir()
     (folder / f"{LIVE}.log").write_text("loading model\ndone\n")
     assert shell("tasks", "logs", LIVE).out == "loading model\ndone\n"

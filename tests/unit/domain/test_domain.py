@@ -1,7 +1,6 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.task import EDGES, HOLDING, OVER, Task, TaskState

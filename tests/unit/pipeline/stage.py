@@ -136,6 +136,16 @@ class Daemon:
         await settle()
         return effects
 
+    async def confirm(self) -> None:
+        """The sender finds every mined transaction deep enough."""
+        for row in await self.outside.journal.open_intents():
+            if row.state is IntentState.MINED:
+                done = await self.outside.journal.set_state(
+                    row.intent.key, IntentState.CONFIRMED, at=self.outside.clock.now()
+                )
+                await self.conductor.on_intent(done)
+        await settle()
+
     async def publish(self, source: Address, *, payment: int = COIN, lasts: int = 600) -> Address:
         fact = self.outside.chain.publish_task(source, payment=payment, lasts=lasts, config_url=CONFIG)
         await self.block(fact)

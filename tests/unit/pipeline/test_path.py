@@ -32,6 +32,8 @@ async def test_a_task_is_attempted_executed_pinned_submitted_and_settled(outside
         assert await daemon.mine() == [Effect.ATTEMPT, Effect.SUBMIT_RESPONSE]
         assert await daemon.state(task) is S.SUBMITTED, "paid, but not deep enough"
         await daemon.block()
+        assert await daemon.state(task) is S.SUBMITTED, "deep enough, but the sender has not looked yet"
+        await daemon.confirm()
         assert await daemon.state(task) is S.SETTLED
         row = await daemon.task(task)
         assert outside.content.pinned[row.cid] == b'{"result": 42}'
@@ -53,7 +55,9 @@ async def test_the_hot_path_reads_the_chain_once(outside: Outside) -> None:
         assert outside.chain.calls == {"published": 1}
         await daemon.mine()
         await daemon.block()
-        assert outside.chain.calls == {"published": 1, "winner": 1}
+        await daemon.confirm()
+        assert await daemon.state(task) is S.SETTLED
+        assert outside.chain.calls == {"published": 1}
 
 
 async def test_manual_confirmation_is_settled_by_the_clients_word(outside: Outside) -> None:
@@ -289,6 +293,7 @@ async def test_an_agents_attempt_makes_a_declined_task_an_obligation(outside: Ou
         assert await daemon.state(task) is S.SUBMITTED
         assert await daemon.mine() == [Effect.SUBMIT_RESPONSE], "the attempt is made already"
         await daemon.block()
+        await daemon.confirm()
         assert await daemon.state(task) is S.SETTLED
 
 
@@ -335,6 +340,7 @@ async def test_facts_may_come_twice(outside: Outside) -> None:
         await daemon.block(published, published)
         await daemon.mine()
         await daemon.block(published)
+        await daemon.confirm()
         assert await daemon.state(published.task) is S.SETTLED
         assert len(outside.runtime.dispatched) == 1
 
