@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
 from ogpu_provider.runtime.callback import CallbackLimits, CallbackServer
 from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.engine import Engine
+from ogpu_provider.runtime.processes import Processes
 from ogpu_provider.runtime.projects import Projects, ProjectSettings
 from ogpu_provider.scheduler.inventory import Inventory, local_readers
 from ogpu_provider.scheduler.requirements import SlotLimits
@@ -106,29 +107,29 @@ class Daemon:
     """All parts of one run, joined."""
 
     def __init__(
-        self, settings: Settings, network: Network, signer: Signer, journal: SqliteStore, rpc: Rpc, compose: Composer
+        self,
+        settings: Settings,
+        network: Network,
+        signer: Signer,
+        journal: SqliteStore,
+        rpc: Rpc,
+        runtime: "Callable[[Daemon], Projects | Processes]",
     ) -> None:
-        self._settings = settings
+        self.settings = settings
+        self.provider = signer.address
+        self.clock = SystemClock()
+        self.engine = Engine(settings.runtime.docker_host)
         self._network = network
         self._rpc = rpc
-        self._clock = SystemClock()
-        self._engine = Engine(settings.runtime.docker_host)
         self._pinning = httpx.AsyncClient(trust_env=False)
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
         self._inventory = Inventory(_cpu_slots(settings), local_readers())
         self._scheduler = HostScheduler(self._inventory.host, _admission_policy(settings))
         head = Head()
         self._sender = Sender(
-            rpc, journal, signer, self._clock, head, self._on_outcome, confirmations=settings.network.confirmations
+            rpc, journal, signer, self.clock, head, self._on_outcome, confirmations=settings.network.confirmations
         )
-        self._runtime = Projects(
-            self._engine,
-            compose,
-            _project_settings(settings, signer.address),
-            callback_url=self._callback_url,
-            clock=self._clock,
-            on_change=self._project_changed,
-        )
+        self._runtime = runtime(self)
         self.metrics = telemetry.Metrics()
         self.ports = Ports(
             journal=journal,
@@ -137,7 +138,7 @@ class Daemon:
             content=IpfsContent(self._fetcher, OgpuPinner(network.pin_url, self._pinning)),
             runtime=self._runtime,
             scheduler=self._scheduler,
-            clock=self._clock,
+            clock=self.clock,
             boot=secrets.token_hex(8),
             head=head,
             policy=_path_policy(settings),
@@ -157,7 +158,7 @@ class Daemon:
         """Journal, chain, engine, then act: take stock of what was and of what runs, then start every service."""
         self._scheduler.observe(await self._inventory.refresh())
         self._callback = await self._new_callback()
-        watcher = Watcher(self._rpc, self._network, self._deliver, self._clock, await self.ports.journal.cursor())
+        watcher = Watcher(self._rpc, self._network, self._deliver, self.clock, await self.ports.journal.cursor())
         await self._keeper.restore()
         async with self._callback, asyncio.TaskGroup() as group:
             group.create_task(self._runtime.watch(), name="engine events")
@@ -188,7 +189,7 @@ class Daemon:
     def _observe(self, task: Task, before: TaskState) -> None:
         self.metrics.task_transitions.labels(task.state).inc()
 
-    def _project_changed(self, source: Address) -> None:
+    def project_changed(self, source: Address) -> None:
         self._keeper.changed(source)
         self._conductor.nudge_source(source)
 
@@ -202,7 +203,7 @@ class Daemon:
         """Once there is a head: hold every task that was live before against the chain."""
         waiting = {task.address for task in await self.ports.journal.live() if task.boot != self.ports.boot}
         while waiting:
-            await self._clock.sleep(RECOVERY_PAUSE_S)
+            await self.clock.sleep(RECOVERY_PAUSE_S)
             if self.ports.head.block is None:
                 continue
             for address in tuple(waiting):
@@ -215,31 +216,67 @@ class Daemon:
 
     async def _take_inventory(self) -> None:
         while True:
-            await self._clock.sleep(INVENTORY_PAUSE_S)
+            await self.clock.sleep(INVENTORY_PAUSE_S)
             self._scheduler.observe(await self._inventory.refresh())
 
     async def _new_callback(self) -> CallbackServer:
         """Containers keep the address that they were started with, so the port is the same after a restart."""
-        host = self._settings.callback.host
-        if host == "auto":
-            host = await self._engine.bridge_gateway()
+        host = self.settings.callback.host
+        if host == "auto" and self.settings.runtime.engine == "processes":
+            host = "127.0.0.1"
+        elif host == "auto":
+            host = await self.engine.bridge_gateway()
         return CallbackServer(
             host,
-            self._settings.callback.port or remembered_port(self._settings.data_dir / "callback.port", host),
-            callback_secret(self._settings.data_dir),
+            self.settings.callback.port or remembered_port(self.settings.data_dir / "callback.port", host),
+            callback_secret(self.settings.data_dir),
             ResultSink(self.ports, self._conductor),
-            CallbackLimits(body=self._settings.execution.result_limit),
+            CallbackLimits(body=self.settings.execution.result_limit),
         )
 
-    def _callback_url(self, source: Address) -> str:
+    def callback_url(self, source: Address) -> str:
         assert self._callback is not None, "projects are started after the callback server"
         return self._callback.url(source)
 
 
-async def open_runtime(settings: Settings) -> Composer:
-    """Find compose. Raises EngineError if there is none that is new enough."""
+async def open_runtime(settings: Settings) -> "Callable[[Daemon], Projects | Processes]":
+    """What runs sources here. Raises EngineError if there is no compose that is new enough."""
+    if settings.runtime.engine == "processes":
+        return await _processes()
     command = await discover(settings.runtime.compose or None)
-    return Composer(command, settings.data_dir / "compose-home", settings.runtime.docker_host)
+    composer = Composer(command, settings.data_dir / "compose-home", settings.runtime.docker_host)
+
+    def projects(daemon: Daemon) -> Projects:
+        return Projects(
+            daemon.engine,
+            composer,
+            _project_settings(settings, daemon.provider),
+            callback_url=daemon.callback_url,
+            clock=daemon.clock,
+            on_change=daemon.project_changed,
+        )
+
+    return projects
+
+
+async def _processes() -> "Callable[[Daemon], Processes]":
+    """For the demo on a machine without an engine; the settings allow it on a devnet only."""
+    from ogpu_provider.devnet.handlers import sample_handlers
+    from ogpu_provider.devnet.network import cache_dir
+
+    samples = await sample_handlers(cache_dir())
+
+    def processes(daemon: Daemon) -> Processes:
+        return Processes(
+            samples,
+            daemon.settings.data_dir,
+            callback_url=daemon.callback_url,
+            provider=daemon.provider,
+            clock=daemon.clock,
+            on_change=daemon.project_changed,
+        )
+
+    return processes
 
 
 def callback_secret(data_dir: Path) -> bytes:

@@ -68,7 +68,7 @@ async def _pip_download(what: Sequence[str], machine: str, into: Path) -> None:
         *platforms,
         *("--dest", str(into), *what),
     ]
-    code, output = await _output(command, DOWNLOAD_TIMEOUT_S)
+    code, output = await run_command(command, DOWNLOAD_TIMEOUT_S)
     if code != 0:
         raise DevnetError(
             f"pip could not download the wheels of the sample: {output[-2000:].strip()}",
@@ -81,12 +81,12 @@ async def _pip() -> list[str]:
     candidates = [[sys.executable, "-m", "pip"]]
     candidates += [[found] for name in ("pip3", "pip") if (found := shutil.which(name))]
     for candidate in candidates:
-        if (await _output([*candidate, "--version"], 30.0))[0] == 0:
+        if (await run_command([*candidate, "--version"], 30.0))[0] == 0:
             return candidate
     raise DevnetError("pip is not installed", code="devnet.no_pip", remedy="apt-get install python3-pip")
 
 
-async def _output(command: Sequence[str], timeout_s: float) -> tuple[int, str]:
+async def run_command(command: Sequence[str], timeout_s: float) -> tuple[int, str]:
     """Exit status and output of a command that is never left running behind."""
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -22,6 +22,9 @@ from ogpu_provider.pipeline.sources import SourceKeeper
 
 log = structlog.get_logger()
 
+NEWS_S = 15.0
+"""A block younger than this is news; an older one is read while catching up, and its tasks may be over by now."""
+
 _EARLY = frozenset(TaskState) - {s for s in TaskState if s.over} - {TaskState.SUBMITTED, TaskState.RESPONDED}
 
 
@@ -70,9 +73,10 @@ class Intake:
         return row is not None and row.state is not SourceState.DROPPED
 
     def _seen(self, task: Address, source: Address, block: Block, obliged: bool = False) -> Task:
-        return Task(
-            task, source, TaskState.SEEN, block.number, self._ports.clock.now(), boot=self._ports.boot, obliged=obliged
-        )
+        """A row to be. Without our boot's name on it, the stage reads what has become of the task since its block."""
+        now = self._ports.clock.now()
+        boot = self._ports.boot if now - block.timestamp < NEWS_S else ""
+        return Task(task, source, TaskState.SEEN, block.number, now, boot=boot, obliged=obliged)
 
     async def _attempted(self, fact: facts.Attempted, rows: dict[Address, Task]) -> None:
         """Ours, or the master's or an agent's on our behalf: the latter is work that we owe without having decided."""

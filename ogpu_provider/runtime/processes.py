@@ -36,10 +36,12 @@ _STOP_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A source of this project: its compose file with @IMAGE@ for the image, and the file with its handlers."""
+    """A source of this project: its compose file with @IMAGE@ for the image, the file with its handlers, and the
+    interpreter that has what they import."""
 
     template: bytes
     handlers: Path
+    python: Path = Path(sys.executable)
 
     def matches(self, compose: bytes) -> bool:
         first, *rest = (re.escape(part) for part in self.template.split(PLACE))
@@ -93,18 +95,18 @@ class Processes:
         self._children: dict[Address, _Child] = {}
 
     async def device_need(self, compose: bytes, environment: Environment) -> int:
-        self._handlers(compose)
+        self._sample(compose)
         return 0 if environment is Environment.CPU else 1
 
     async def up(self, spec: ProjectSpec) -> None:
-        handlers = self._handlers(spec.compose)
+        sample = self._sample(spec.compose)
         sha256 = hashlib.sha256(spec.compose).hexdigest()
         child = self._children.get(spec.source)
         if child and child.compose_sha256 == sha256 and child.process.returncode is None:
             return
         await self.down(spec.source)
-        self._children[spec.source] = await self._start(spec, handlers, sha256)
-        log.warning("process_up", source=spec.source, handlers=str(handlers), isolation="none")
+        self._children[spec.source] = await self._start(spec, sample, sha256)
+        log.warning("process_up", source=spec.source, handlers=str(sample.handlers), isolation="none")
 
     async def contract(self, source: Address) -> OpenApiContract | None:
         child = self._children.get(source)
@@ -160,21 +162,21 @@ class Processes:
             await self.down(source)
         await self._client.aclose()
 
-    def _handlers(self, compose: bytes) -> Path:
+    def _sample(self, compose: bytes) -> Sample:
         for sample in self._samples:
             if sample.matches(compose):
-                return sample.handlers
+                return sample
         raise ComposeRefused(
             "without a container engine only this project's own sample sources are run",
             code="compose.no_isolation",
             remedy="use runtime.engine: docker",
         )
 
-    async def _start(self, spec: ProjectSpec, handlers: Path, sha256: str) -> _Child:
+    async def _start(self, spec: ProjectSpec, sample: Sample, sha256: str) -> _Child:
         port = free_port("127.0.0.1")
         output = self._data_dir / "processes" / f"{spec.source}.log"
         output.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        process = await self._spawn(spec, handlers, port, output)
+        process = await self._spawn(spec, sample, port, output)
         try:
             contract = await self._ready(process, port, output)
         except BaseException:
@@ -183,7 +185,7 @@ class Processes:
         devices = tuple(device.id for device in spec.devices)
         return _Child(process, spec.environment, sha256, devices, port, contract, output)
 
-    async def _spawn(self, spec: ProjectSpec, handlers: Path, port: int, output: Path) -> asyncio.subprocess.Process:
+    async def _spawn(self, spec: ProjectSpec, sample: Sample, port: int, output: Path) -> asyncio.subprocess.Process:
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "PYTHONUNBUFFERED": "1",
@@ -193,9 +195,9 @@ class Processes:
         }
         with output.open("wb") as log_file:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, str(_STAND_IN), str(handlers), str(port)),
+                *(str(sample.python), str(_STAND_IN), str(sample.handlers), str(port)),
                 env=environment,
-                cwd=handlers.parent,
+                cwd=sample.handlers.parent,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log_file,
                 stderr=log_file,

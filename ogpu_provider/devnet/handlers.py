@@ -1,0 +1,54 @@
+"""The sample handlers as plain processes, for machines without a container engine: what the demo falls back to."""
+
+import asyncio
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+from ogpu_provider.devnet.samples import Sample as SampleFiles
+from ogpu_provider.devnet.wheels import run_command
+from ogpu_provider.domain.errors import DevnetError
+from ogpu_provider.domain.source import Environment
+from ogpu_provider.runtime.processes import Sample
+
+NAMES = ("multiply", "ocr")
+LOCKED_FOR = (3, 11)
+INSTALL_TIMEOUT_S = 900.0
+
+
+async def sample_handlers(cache: Path) -> list[Sample]:
+    """The samples, each with an interpreter that has its libraries; made once and kept in `cache`.
+
+    Raises DevnetError if they cannot be installed.
+    """
+    found = []
+    for name in NAMES:
+        files = SampleFiles.find(name, Environment.CPU)
+        python = await _interpreter(files, cache)
+        found.append(Sample(files.compose_path.read_bytes(), files.directory / "main.py", python))
+    return found
+
+
+async def _interpreter(files: SampleFiles, cache: Path) -> Path:
+    """The hashes of the locked file are of wheels for one Python; another one takes the unlocked list."""
+    wanted = files.requirements if sys.version_info[:2] == LOCKED_FOR else files.requirements.with_suffix(".in")
+    key = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    home = cache / "handlers" / f"{files.name}-{key}"
+    python = home / "bin" / "python"
+    if not (home / "complete").exists():
+        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+        await _checked([sys.executable, "-m", "venv", str(home)])
+        await _checked([str(python), "-m", "pip", "install", "--quiet", "--no-input", "-r", str(wanted)])
+        (home / "complete").touch()
+    return python
+
+
+async def _checked(command: list[str]) -> None:
+    code, output = await run_command(command, INSTALL_TIMEOUT_S)
+    if code != 0:
+        raise DevnetError(
+            f"{' '.join(command[:4])} ... failed: {output[-1500:].strip()}",
+            code="devnet.handlers",
+            remedy="install a container engine, or make the package index reachable",
+        )
