@@ -17,13 +17,13 @@ async def execute(task: Task, ports: Ports) -> Step:
     if await ports.journal.result(task.address) is not None:
         return Transition(TaskState.PRODUCED)
     now = ports.head.now(ports.clock)
-    if now >= task.deadline:
-        text = "the container sent no result in time (a handler that fails sends none; see the task's logs)"
-        return Transition(TaskState.FAILED, reasons=(Reason("execute.no_result", text),))
     try:
         await ports.runtime.health(task.source)
     except EngineError as error:
         return _again(task, ports, error, now)
+    if now >= task.deadline:
+        text = "the container sent no result in time (a handler that fails sends none; see the task's logs)"
+        return Transition(TaskState.FAILED, reasons=(Reason("execute.no_result", text),))
     if task.boot != ports.boot:
         half = task.updated_at + (task.deadline - task.updated_at) / 2
         if now < half:
@@ -37,8 +37,8 @@ async def execute(task: Task, ports: Ports) -> Step:
 
 
 def _again(task: Task, ports: Ports, error: EngineError, now: float) -> Step:
-    """The project is gone with the work in it; the keeper brings it up again. Call once more, or give up."""
-    if task.dispatches >= ports.policy.max_dispatches:
+    """The project is gone; the keeper brings it up again. Work that was in it is called once more, or given up."""
+    if now >= task.deadline or (task.accepted_at and task.dispatches >= ports.policy.max_dispatches):
         return Transition(TaskState.FAILED, reasons=(Reason(error.code, str(error)),))
     if task.accepted_at:
         return Transition(TaskState.EXECUTING, {"dispatches": task.dispatches + 1, "accepted_at": 0.0})

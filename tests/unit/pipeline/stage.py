@@ -158,11 +158,16 @@ class Daemon:
 
 @asynccontextmanager
 async def running(
-    outside: Outside, *, slots: int = 2, policy: Policy | None = None, admission: AdmissionPolicy | None = None
+    outside: Outside,
+    *,
+    slots: int = 2,
+    host: Host | None = None,
+    policy: Policy | None = None,
+    admission: AdmissionPolicy | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon's path over `outside`, stopped (as a crash would) at the end."""
     outside.boots += 1
-    scheduler = HostScheduler(Host(slots), admission or AdmissionPolicy())
+    scheduler = HostScheduler(host or Host(slots), admission or AdmissionPolicy())
     ports = Ports(
         journal=outside.journal,
         chain=outside.chain,
