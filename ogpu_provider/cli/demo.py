@@ -13,6 +13,10 @@ async def demo(
     hold: Annotated[
         bool, Parameter(negative="", show_default=False, help="Stay up afterwards, until stopped.")
     ] = False,
+    no_engine: Annotated[
+        bool,
+        Parameter(negative="", show_default=False, help="Run the handlers as plain processes, without isolation."),
+    ] = False,
 ) -> int:
     """Publish sources and tasks with the official SDK, serve them, and show what was earned.
 
@@ -21,5 +25,5 @@ async def demo(
     from ogpu_provider.cli.foreground import until_stopped
     from ogpu_provider.devnet.demo import run
 
-    code = await until_stopped(run(as_json=json, hold=hold))
+    code = await until_stopped(run(as_json=json, hold=hold, engine=not no_engine))
     return 0 if code is None and hold else 130 if code is None else code

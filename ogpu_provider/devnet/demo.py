@@ -13,8 +13,9 @@ from typing import Any
 from ogpu_provider.devnet import accounts, scenario
 from ogpu_provider.devnet.deployment import pair_and_fund
 from ogpu_provider.devnet.engine import engine_answers, remove_instance
+from ogpu_provider.devnet.handlers import sample_handlers
 from ogpu_provider.devnet.jsonrpc import JsonRpc
-from ogpu_provider.devnet.network import LocalNetwork
+from ogpu_provider.devnet.network import LocalNetwork, cache_dir
 from ogpu_provider.devnet.provider_process import ProviderProcess
 from ogpu_provider.devnet.publishing import publish_sample
 from ogpu_provider.devnet.samples import samples_dir
@@ -75,10 +76,10 @@ class Outcome:
 class Screen:
     """Tells people how it goes, on standard error; a live table where that is a terminal."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
 
-        self.console = Console(stderr=True, quiet=quiet)
+        self.console = Console(stderr=True)
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False)
@@ -108,11 +109,15 @@ class Screen:
                 self.say(f"{short(outcome.task.address)} {outcome.task.state}: {outcome.task.reason}")
 
 
-async def run(*, as_json: bool = False, hold: bool = False, block_time: float = 1.0, quiet: bool = False) -> int:
-    """Run the demo; 0 if every task ended as it should. With `hold`, stay until canceled, then leave in order."""
-    screen = Screen(quiet)
+async def run(*, as_json: bool = False, hold: bool = False, engine: bool = True, block_time: float = 1.0) -> int:
+    """Run the demo; 0 if every task ended as it should. With `hold`, stay until canceled, then leave in order.
+
+    Without `engine`, or where none answers, the sample handlers run as plain processes.
+    """
+    screen = Screen()
     with tempfile.TemporaryDirectory(prefix="ogpu-demo-") as folder:
-        async with _stage(Path(folder), block_time, screen) as stage:
+        engine = engine and await engine_answers()
+        async with _stage(Path(folder), block_time, engine, screen) as stage:
             outcomes = await stage.play()
             good = not any(outcome.problems for outcome in outcomes)
             screen.table(outcomes)
@@ -129,10 +134,11 @@ async def run(*, as_json: bool = False, hold: bool = False, block_time: float = 
 
 
 @asynccontextmanager
-async def _stage(folder: Path, block_time: float, screen: Screen) -> AsyncIterator["Stage"]:
-    engine = await engine_answers()
+async def _stage(folder: Path, block_time: float, engine: bool, screen: Screen) -> AsyncIterator["Stage"]:
     if not engine:
         screen.say(f"[bold red]{NO_ENGINE}")
+        screen.say("installing the handlers' libraries (once)")
+        await sample_handlers(cache_dir())
     async with AsyncExitStack() as stack:
         screen.say("starting the local network")
         network = await stack.enter_async_context(LocalNetwork(folder, block_time=block_time, registry=engine))

@@ -31,17 +31,25 @@ async def sample_handlers(cache: Path) -> list[Sample]:
 
 
 async def _interpreter(files: SampleFiles, cache: Path) -> Path:
-    """The hashes of the locked file are of wheels for one Python; another one takes the unlocked list."""
-    wanted = files.requirements if sys.version_info[:2] == LOCKED_FOR else files.requirements.with_suffix(".in")
-    key = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    lock = files.requirements
+    key = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
     home = cache / "handlers" / f"{files.name}-{key}"
     python = home / "bin" / "python"
     if not (home / "complete").exists():
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
         await _checked([sys.executable, "-m", "venv", str(home)])
-        await _checked([str(python), "-m", "pip", "install", "--quiet", "--no-input", "-r", str(wanted)])
+        wanted = home / "requirements.txt"
+        wanted.write_text(_for_this_python(lock.read_text()))
+        await _checked([str(python), "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "-r", str(wanted)])
         (home / "complete").touch()
     return python
+
+
+def _for_this_python(lock: str) -> str:
+    """The locked hashes are of wheels for one Python; another one takes the same versions without them."""
+    if sys.version_info[:2] == LOCKED_FOR:
+        return lock
+    return "\n".join(line.split()[0] for line in lock.splitlines() if "==" in line and not line.startswith("#"))
 
 
 async def _checked(command: list[str]) -> None:

@@ -8,6 +8,7 @@ the child sees only the handler and these libraries. Ends when its standard inpu
 
 import asyncio
 import json
+import logging
 import os
 import runpy
 import sys
@@ -117,13 +118,19 @@ async def _openapi(_request: Request) -> Response:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not through sys.stdin: its lock would abort an interpreter that ends by itself
+        pass
     os._exit(0)
 
 
 def main() -> None:
     package, service = types.ModuleType("ogpu"), types.ModuleType("ogpu.service")
-    for name, value in (("expose", expose), ("init", init), ("start", start)):
+    for name, value in (
+        ("expose", expose),
+        ("init", init),
+        ("start", start),
+        ("logger", logging.getLogger("ogpu.service")),
+    ):
         setattr(service, name, value)
     package.service = service  # type: ignore[attr-defined]
     sys.modules.update({"ogpu": package, "ogpu.service": service})
