@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from ogpu_provider.devnet.network import LocalNetwork, cache_dir
 from ogpu_provider.devnet.provider_process import ProviderProcess
 from ogpu_provider.devnet.publishing import publish_sample
 from ogpu_provider.devnet.samples import samples_dir
+from ogpu_provider.devnet.screen import Outcome, Published, Screen
 from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.errors import DevnetError, StoreError
-from ogpu_provider.domain.intent import Effect, IntentRow
+from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.source import DeliveryMethod, SourceState
 from ogpu_provider.domain.task import Task, TaskState
-from ogpu_provider.domain.units import coin, short
+from ogpu_provider.domain.units import Address, coin, short
 from ogpu_provider.store.reader import SqliteReader, open_readonly
 
 READY_TIMEOUT_S = 600.0
@@ -34,79 +34,6 @@ NO_ENGINE = (
     "NO CONTAINER ENGINE: the sample handlers run as plain processes on this host, without any isolation. "
     "This shows the path of a task; it is not how sources are run."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    order: scenario.Order
-    address: str
-    source: str
-    delivery: DeliveryMethod
-    at: float
-
-
-@dataclass(slots=True)
-class Outcome:
-    """One line of the demo's table; `problems` says what was not as it should be."""
-
-    published: Published
-    task: Task
-    attempt: IntentRow | None
-    response: IntentRow | None
-    seconds: float | None
-    problems: list[str]
-
-    def row(self) -> dict[str, Any]:
-        task, paid = self.task, self.task.state is TaskState.SETTLED
-        return {
-            "task": task.address,
-            "source": task.source,
-            "function": task.function or self.published.order.function,
-            "delivery": self.published.delivery.name,
-            "state": str(task.state).upper(),
-            "reason": f"{task.code}: {task.reason}" if task.code else None,
-            "attempt_tx": self.attempt.tx_hash if self.attempt else None,
-            "response_tx": self.response.tx_hash if self.response else None,
-            "cid": task.cid or None,
-            "seconds": self.seconds,
-            "payment_wei": task.payment if paid else 0,
-        }
-
-
-class Screen:
-    """Tells people how it goes, on standard error; a live table where that is a terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True)
-
-    def say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
-
-    def table(self, outcomes: Sequence[Outcome]) -> None:
-        from rich.table import Table
-
-        table = Table(title="tasks", caption="seconds: block of publication to block of payment, by chain time")
-        for name in ("task", "source", "delivery", "state", "attempt tx", "response tx", "CID", "seconds", "earned"):
-            table.add_column(name)
-        for outcome in outcomes:
-            row, order = outcome.row(), outcome.published.order
-            table.add_row(
-                short(row["task"]),
-                f"{order.source}\n{order.function}",
-                row["delivery"].replace("_", " ").lower(),
-                row["state"] + (f"\n{outcome.task.code}" if outcome.task.code else ""),
-                short(row["attempt_tx"] or "-"),
-                short(row["response_tx"] or "-"),
-                short(row["cid"] or "-"),
-                "-" if row["seconds"] is None else f"{row['seconds']:.0f}",
-                coin(row["payment_wei"]) if row["payment_wei"] else "-",
-            )
-        self.console.print(table)
-        for outcome in outcomes:
-            if outcome.task.reason:
-                self.say(f"{short(outcome.task.address)} {outcome.task.state}: {outcome.task.reason}")
 
 
 async def run(*, as_json: bool = False, hold: bool = False, engine: bool = True, block_time: float = 1.0) -> int:
@@ -264,24 +191,21 @@ class Stage:
 
     async def _follow(self, reader: SqliteReader, published: Sequence[Published]) -> None:
         """Tell each transition; confirm by hand what wants to be; return when every task is over."""
-        seen: dict[str, TaskState] = {}
         confirmed: set[str] = set()
-        async for _ in self._ticks(SETTLE_TIMEOUT_S, "not every task came to its end"):
-            rows = [await reader.task(one.address) for one in published]  # type: ignore[arg-type]
-            for row in rows:
-                if row is None or seen.get(row.address) is row.state:
-                    continue
-                seen[row.address] = row.state
-                self._screen.say(f"{short(row.address)} {row.function or '…'}: {row.state}")
-                if row.state is TaskState.RESPONDED and row.address not in confirmed:
-                    confirmed.add(row.address)
-                    self._screen.say(f"{short(row.address)}: the client confirms the response")
-                    await self._client.call("confirm", response=row.response)
-            if all(row is not None and row.state.over for row in rows):
-                return
+        with self._screen.following():
+            async for _ in self._ticks(SETTLE_TIMEOUT_S, "not every task came to its end"):
+                rows = {one.address: await reader.task(Address(one.address)) for one in published}
+                self._screen.progress(published, rows)
+                for row in filter(None, rows.values()):
+                    if row.state is TaskState.RESPONDED and row.address not in confirmed:
+                        confirmed.add(row.address)
+                        self._screen.say(f"{short(row.address)}: the client confirms the response")
+                        await self._client.call("confirm", response=row.response)
+                if all(row is not None and row.state.over for row in rows.values()):
+                    return
 
     async def _judge(self, reader: SqliteReader, one: Published) -> Outcome:
-        task = await reader.task(one.address)  # type: ignore[arg-type]
+        task = await reader.task(Address(one.address))
         assert task is not None
         intents = {row.intent.effect: row for row in await reader.intents_of(task.address)}
         outcome = Outcome(
