@@ -48,8 +48,13 @@ def well_ended(document: dict[str, Any]) -> None:
 @pytest.mark.docker
 @pytest.mark.timeout(900)
 def test_the_wheel_alone_runs_the_demo(tmp_path: Path) -> None:
-    """Built from what git tracks, installed in an empty environment, run from elsewhere."""
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    """Built from the checkout, installed in an empty environment, run from elsewhere."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
     for name in filter(None, tracked.decode().split("\0")):
         if (ROOT / name).is_file():
             target = tmp_path / "source" / name
