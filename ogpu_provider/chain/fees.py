@@ -4,6 +4,7 @@ Amounts in wei per gas. The rules are those of geth's pool and of op-service's t
 fee doubling, a replacement pays at least an eighth more, and nothing goes over the operator's ceiling.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.units import Wei
 
 GWEI = 10**9
+DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,13 @@ def quote(base_fee: Wei | None, suggestion: Suggestion, caps: FeeCaps) -> Fees |
 def bump(previous: Fees, current: Fees, caps: FeeCaps) -> Fees | None:
     """An offer that a pool takes in place of `previous`, given what `quote` says now.
 
-    Both figures grow by an eighth or to the current ones, whichever is more. None if that breaks a cap, or if the
-    chain has changed its kind of fees.
+    Both figures grow by an eighth or to the current ones, whichever is more. None if that breaks a cap. Where the
+    chain has changed its kind of fees, the kind is the current one, and the price of `previous` counts as its tip.
     """
-    if (previous.tip_fee is None) != (current.tip_fee is None):
-        return None
+    if current.tip_fee is None:
+        previous = Fees(previous.max_fee, None)
+    elif previous.tip_fee is None:
+        previous = Fees(previous.max_fee, previous.max_fee)
     max_fee = max(_eighth_more(previous.max_fee), current.max_fee)
     if max_fee > min(caps.absolute, caps.multiple * current.max_fee):
         return None
@@ -78,9 +82,36 @@ START_GAS: Mapping[Effect, int] = MappingProxyType(
         Effect.ANNOUNCE_MASTER: 600_000,
         Effect.SET_BASE_DATA: 600_000,
         Effect.SET_LIVE_DATA: 600_000,
+        Effect.FILL: 21_000,
+        Effect.DEPOSIT: 300_000,
+        Effect.LOCK: 300_000,
+        Effect.UNBOND: 300_000,
+        Effect.CANCEL_UNBONDING: 300_000,
+        Effect.CLAIM: 300_000,
+        Effect.WITHDRAW: 300_000,
     }
 )
 """Limits before anything was seen; far above need, because a limit that is too low costs the task."""
+
+
+class DayBudget:
+    """What transactions cost within the last day, in wei, and whether one more may be signed."""
+
+    def __init__(self, limit: Wei | None = None) -> None:
+        self._limit = limit
+        self._paid: deque[tuple[float, Wei]] = deque()
+        self._sum = 0
+
+    def paid(self, at: float, amount: Wei) -> None:
+        """A transaction was paid for at `at` (unix seconds). Called in order of time."""
+        self._paid.append((at, amount))
+        self._sum += amount
+
+    def allows(self, now: float, ceiling: Wei) -> bool:
+        """Whether `ceiling`, the most that everything in flight and the next may cost, fits into what is left."""
+        while self._paid and self._paid[0][0] <= now - DAY:
+            self._sum -= self._paid.popleft()[1]
+        return self._limit is None or self._sum + ceiling <= self._limit
 
 
 class GasBook:

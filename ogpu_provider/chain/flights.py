@@ -9,16 +9,19 @@ from ogpu_provider.chain.outbox import Outbox
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.facts import Block, Origin
 from ogpu_provider.domain.intent import IntentRow, IntentState, SignedTx
-from ogpu_provider.domain.units import Hash
+from ogpu_provider.domain.units import Hash, Wei
 
 _S = IntentState
 
 
 @dataclass(slots=True)
 class Flight:
-    """One open intent. `sent_block`: head when it was last sent anew; `retry_at` (monotonic) paces broadcasts.
+    """One open intent. `sent_block`: head when it was last signed; `retry_at` (monotonic) paces broadcasts.
 
-    `suspect`: something was heard that its state does not explain, so the chain is to be asked.
+    `suspect`: something was heard that its state does not explain, so the chain is to be asked. `refusals`: answers
+    that said no since it was signed last. `passed`: head when the chain's nonce was first seen past its own although
+    no transaction of it was in a block. `old`: planned so long ago that its effect may be there by another path;
+    `asked_at` (monotonic): when the chain was last asked about that.
     """
 
     row: IntentRow
@@ -27,6 +30,20 @@ class Flight:
     tries: int = 0
     retry_at: float | None = None
     suspect: bool = False
+    refusals: int = 0
+    passed: int | None = None
+    old: bool = False
+    asked_at: float = float("-inf")
+
+    @property
+    def voided(self) -> bool:
+        """Whether its nonce is given up: only a void may be sent for it any more."""
+        return bool(self.txs) and self.txs[-1].void
+
+    @property
+    def ceiling(self) -> Wei:
+        """The most that it may still cost: one of its transactions will be in a block."""
+        return max((tx.gas * tx.max_fee for tx in self.txs), default=0)
 
     @property
     def key(self) -> str:
@@ -44,6 +61,10 @@ class Flights:
         self._moving = asyncio.Lock()
         self._loaded = False
         self.next_nonce = 0
+        self.observed = 0
+        """Number of the newest block that the sender was told of."""
+        self.ceiling: Wei = 0
+        """The most that everything in flight may still cost."""
 
     def __iter__(self) -> Iterator[Flight]:
         return iter(list(self._flights.values()))
@@ -54,7 +75,8 @@ class Flights:
             if self._loaded:
                 return
             for row in await self._outbox.open_intents():
-                flight = self._flights[row.intent.key] = Flight(row, suspect=row.state is not _S.PLANNED)
+                planned = row.state is _S.PLANNED
+                flight = self._flights[row.intent.key] = Flight(row, suspect=not planned, old=planned)
                 for tx in await self._outbox.signed(flight.key):
                     self._remember(flight, tx)
             highest = await self._outbox.highest_nonce()
@@ -71,8 +93,22 @@ class Flights:
         await self._outbox.put_signed(tx)
         self.next_nonce = max(self.next_nonce, tx.nonce + 1)
         flight.row = replace(flight.row, state=_S.SIGNED, nonce=tx.nonce, tx_hash=tx.hash, updated_at=tx.signed_at)
-        flight.sent_block = head
+        flight.sent_block, flight.refusals = head, 0
         self._remember(flight, tx)
+
+    def highest_open_nonce(self) -> int:
+        """-1 if nothing is signed."""
+        return max((f.row.nonce for f in self._flights.values() if f.row.nonce is not None), default=-1)
+
+    async def reopen(self, key: str, *, head: int) -> None:
+        """The block that closed an intent was undone: it is open again, and suspect."""
+        async with self._moving:
+            if key in self._flights:
+                return
+            row = await self._outbox.set_state(key, _S.SENT, at=self._clock.now())
+            flight = self._flights[key] = Flight(row, suspect=True, sent_block=head)
+            for tx in await self._outbox.signed(key):
+                self._remember(flight, tx)
 
     async def sent(self, flight: Flight) -> None:
         async with self._moving:
@@ -113,7 +149,8 @@ class Flights:
         """Move to a closed state; `found` are the receipt's columns."""
         async with self._moving:
             flight.row = await self._outbox.set_state(flight.key, state, at=self._clock.now(), **found)
-            self._flights.pop(flight.key, None)
+            if self._flights.pop(flight.key, None):
+                self.ceiling -= flight.ceiling
             for tx in flight.txs:
                 self._keys.pop(tx.hash, None)
             return flight.row
@@ -126,5 +163,7 @@ class Flights:
                 flight.suspect |= (row.block_number, row.block_hash) != (block.number, block.hash)
 
     def _remember(self, flight: Flight, tx: SignedTx) -> None:
+        self.ceiling -= flight.ceiling
         flight.txs.append(tx)
+        self.ceiling += flight.ceiling
         self._keys[tx.hash] = flight.key

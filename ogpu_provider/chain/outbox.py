@@ -3,7 +3,7 @@ task's transition and the transaction that it plans commit together."""
 
 from typing import Protocol
 
-from ogpu_provider.domain.intent import IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.units import Hash, Wei
 
 
@@ -34,11 +34,29 @@ class Outbox(Protocol):
         gas_used: int | None = None,
         fee_paid: Wei | None = None,
     ) -> IntentRow:
-        """Move an intent; None leaves a column as it is, except that leaving MINED backwards clears the block."""
+        """Move an intent; None leaves a column as it is, except that moving backwards clears the block.
+
+        A closed intent that was in a block may go back to SENT: its block was undone.
+        """
         ...
 
     async def highest_nonce(self) -> int | None:
         """The highest nonce ever signed, None on a new journal."""
+        ...
+
+    async def signed_at(self, nonce: int) -> list[SignedTx]:
+        """What was ever signed with a nonce, oldest first: all of one intent."""
+        ...
+
+    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
+        """Intents closed at or after `at` (unix seconds) whose transaction used gas, with that transaction; oldest
+        first. What they cost counts for the budget, what they used teaches gas limits."""
+        ...
+
+    async def intent(self, key: str) -> IntentRow | None: ...
+
+    async def plan(self, intent: Intent, *, at: float) -> bool:
+        """Add an intent; False if its key is there already."""
         ...
 
     async def intent_of(self, tx_hash: Hash) -> IntentRow | None:

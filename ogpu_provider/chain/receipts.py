@@ -97,6 +97,11 @@ async def read_account(node: Node, address: Address) -> Account:
     return Account(_number(nonce), Suggestion(gas_price if isinstance(tip, JsonRpcError) else _number(tip), gas_price))
 
 
+async def read_balance(node: Node, address: Address) -> Wei:
+    """What an account holds in the latest block."""
+    return _number(await node.call("eth_getBalance", address, "latest"))
+
+
 def _receipt(tx_hash: Hash, answer: Any) -> Receipt:
     try:
         gas_used = _number(answer["gasUsed"])

@@ -5,7 +5,8 @@
     ├── ChainError           chain.*      the RPC endpoint or the chain behind it
     │   ├── RpcUnavailable                no answer: ask again, outcome unknown
     │   ├── RpcRejected                   an answer that says no
-    │   └── WrongNetwork                  another chain id, or no contract where ours should be
+    │   ├── WrongNetwork                  another chain id, or no contract where ours should be
+    │   └── ForeignNonce                  somebody else sends with the provider key
     ├── KeyRefused           key.*        keystore, password, or the signer's policy
     ├── FetchError           fetch.*      a URL that somebody else chose
     ├── PinError             pin.*        publishing a result
@@ -70,6 +71,11 @@ class WrongNetwork(ChainError):
 
 class KeyRefused(ProviderError):
     default_code = "key.refused"
+class ForeignNonce(ChainError):
+    default_code = "chain.foreign_nonce"
+    default_retry = Retry.NEVER
+
+
 
 
 class FetchError(ProviderError):

@@ -1,13 +1,17 @@
 """Transactions that we mean to send, and the signed bytes that carry them.
 
     PLANNED ──sign──▶ SIGNED ──send──▶ SENT ──in a block──▶ MINED ──at depth──▶ CONFIRMED
-       │                 ▲               ▲                    │  │
-       │                 └───────────────┴── block undone ────┘  └──status 0──▶ REVERTED
+       │                 ▲               │ ▲                  │  ├── status 0 ──▶ REVERTED
+       │                 └── dearer or ──┘ └── block undone ──┘  └── a void ────▶ ABANDONED
+       │                     void bytes            ▲
+       │                                           └── block undone ── CONFIRMED, REVERTED, ABANDONED (by a void)
        ├── effect found on chain by another path ─▶ CONFIRMED
-       └── deadline passed before the first send ─▶ ABANDONED
+       └── deadline passed, or refused by the signer ─▶ ABANDONED
 
 The intent is committed with the task's transition, the signed bytes before the first send; a restart sends the
-same bytes again.
+same bytes again. One nonce carries one intent for ever. Where its bytes must not be sent any more (the deadline
+passed, or the effect is there already) its nonce is used up by a void: a transaction of nothing to ourselves.
+A log may show that a transaction is in a block before its send was answered, so SIGNED may go to MINED at once.
 """
 
 from dataclasses import dataclass
@@ -26,6 +30,14 @@ class Effect(StrEnum):
     ANNOUNCE_MASTER = "announceMaster"
     SET_BASE_DATA = "setBaseData"
     SET_LIVE_DATA = "setLiveData"
+    FILL = "fill"
+    """Not of the protocol: nothing to ourselves, for a nonce that nothing of ours can use."""
+    DEPOSIT = "deposit"  # this and the ones below: the Vault's, only after the operator confirmed the amount
+    LOCK = "lock"
+    UNBOND = "unbond"
+    CANCEL_UNBONDING = "cancelUnbonding"
+    CLAIM = "claim"
+    WITHDRAW = "withdraw"
 
 
 class IntentState(StrEnum):
@@ -47,7 +59,8 @@ class IntentState(StrEnum):
 class Intent:
     """One effect on chain. `key` is unique for (chain, effect, subject): the same effect is never planned twice.
 
-    `subject` is the task or source concerned. `deadline` (unix seconds): not sent for the first time after it.
+    `subject` is the task, source or account concerned. `deadline` (unix seconds): not sent for the first time after
+    it. `value` in wei; only a deposit of the operator moves any.
     """
 
     key: str
@@ -56,11 +69,15 @@ class Intent:
     to: Address
     data: bytes
     deadline: float | None = None
+    value: Wei = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SignedTx:
-    """Raw bytes of one signed transaction for an intent. Fees in wei per gas; `tip_fee` is None for legacy."""
+    """Raw bytes of one signed transaction for an intent. Fees in wei per gas; `tip_fee` is None for legacy.
+
+    `void`: it uses the intent's nonce up and does nothing.
+    """
 
     hash: Hash
     intent_key: str
@@ -70,6 +87,7 @@ class SignedTx:
     max_fee: Wei
     tip_fee: Wei | None
     signed_at: float
+    void: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 The key is hot and the host runs strangers' code, so the signer trusts nobody: one chain, two contracts, seven
 functions, no value, no more gas than allowed, and never in the name of another provider or for another master.
 Calldata is accepted only in its canonical encoding: what is checked here is then what the contract reads.
+
+The Vault is out of reach, but for one call, byte for byte the one that an operator has just confirmed. The daemon is
+never given such a call. An empty transaction to ourselves is allowed too: it uses a nonce up.
 """
 
 from dataclasses import dataclass
@@ -20,6 +23,14 @@ SELECTORS = {
     bytes.fromhex("60b08e23"): Effect.ANNOUNCE_MASTER,
     bytes.fromhex("0cac8f04"): Effect.SET_BASE_DATA,
     bytes.fromhex("ac17960f"): Effect.SET_LIVE_DATA,
+}
+VAULT_SELECTORS = {
+    bytes.fromhex("f340fa01"): Effect.DEPOSIT,
+    bytes.fromhex("dd467064"): Effect.LOCK,
+    bytes.fromhex("27de9e32"): Effect.UNBOND,
+    bytes.fromhex("a9b82819"): Effect.CANCEL_UNBONDING,
+    bytes.fromhex("4e71d92d"): Effect.CLAIM,
+    bytes.fromhex("2e1a7d4d"): Effect.WITHDRAW,
 }
 ON_NEXUS = frozenset({Effect.REGISTER, Effect.UNREGISTER, Effect.ATTEMPT, Effect.SUBMIT_RESPONSE})
 _STATIC_WORDS = {Effect.REGISTER: 3, Effect.UNREGISTER: 2, Effect.ATTEMPT: 3, Effect.ANNOUNCE_MASTER: 1}
@@ -42,6 +53,15 @@ class TxRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultCall:
+    """A call to the Vault as it was shown and confirmed. `value` in wei."""
+
+    vault: Address
+    data: bytes
+    value: Wei
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """What calldata says: `subject` is the task or source, None for functions without one."""
 
@@ -53,7 +73,8 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`gas_cap` in gas, `fee_cap` in wei per gas. Without a `master`, no master can be announced."""
+    """`gas_cap` in gas, `fee_cap` in wei per gas. Without a `master`, no master can be announced; without a
+    `confirmed` call, none to the Vault."""
 
     chain_id: int
     provider: Address
@@ -62,13 +83,12 @@ class Policy:
     gas_cap: int = 5_000_000
     fee_cap: Wei = 500 * 10**9
     master: Address | None = None
+    confirmed: VaultCall | None = None
 
     def check(self, request: TxRequest) -> Decoded:
         """What the request does. Raises KeyRefused key.policy unless every rule allows it."""
         if request.chain_id != self.chain_id:
             raise _refused(f"chain {request.chain_id} is not {self.chain_id}")
-        if request.value != 0:
-            raise _refused(f"it would send {request.value} wei")
         if not 0 <= request.nonce < _NONCE_LIMIT:
             raise _refused(f"nonce {request.nonce} is out of range")
         if not 0 < request.gas <= self.gas_cap:
@@ -77,6 +97,12 @@ class Policy:
             raise _refused(f"fee {request.max_fee} is not within 0..{self.fee_cap} wei per gas")
         if request.tip_fee is not None and not 0 <= request.tip_fee <= request.max_fee:
             raise _refused(f"tip {request.tip_fee} is not within 0..{request.max_fee} wei per gas")
+        if self._is_confirmed(request):
+            return Decoded(VAULT_SELECTORS[bytes(request.data[:4])])
+        if request.value != 0:
+            raise _refused(f"it would send {request.value} wei")
+        if not request.data and address_bytes(request.to) == address_bytes(self.provider):
+            return Decoded(Effect.FILL, subject=address_bytes(self.provider))
         decoded = decode(request.data)
         target = self.nexus if decoded.effect in ON_NEXUS else self.terminal
         if address_bytes(request.to) != address_bytes(target):
@@ -88,6 +114,15 @@ class Policy:
         ):
             raise _refused("the master is not the configured one")
         return decoded
+
+    def _is_confirmed(self, request: TxRequest) -> bool:
+        call = self.confirmed
+        return (
+            call is not None
+            and address_bytes(request.to) == address_bytes(call.vault)
+            and (bytes(request.data), request.value) == (call.data, call.value)
+            and bytes(request.data[:4]) in VAULT_SELECTORS
+        )
 
 
 def decode(data: bytes) -> Decoded:

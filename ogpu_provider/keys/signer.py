@@ -31,6 +31,20 @@ class SecretKey:
             raise KeyRefused("not a private key: 64 hex digits are expected", code="key.malformed") from None
         return cls(account)
 
+    @classmethod
+    def from_mnemonic(cls, words: str, index: int = 0) -> Self:
+        """Account `index` of a BIP-39 phrase, as wallets count them. Raises KeyRefused key.malformed."""
+        from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+
+        try:
+            seed = seed_from_mnemonic(" ".join(words.split()), "")
+            account = Account.from_key(key_from_seed(seed, f"m/44'/60'/0'/0/{index}"))
+        except Exception:
+            raise KeyRefused(
+                "not a recovery phrase: a word is wrong, missing or in another place", code="key.malformed"
+            ) from None
+        return cls(account)
+
     @property
     def address(self) -> Address:
         return Address(self.__account.address)
@@ -85,7 +99,7 @@ class Signer:
             chain_id=self._policy.chain_id,
             to=intent.to,
             data=intent.data,
-            value=0,
+            value=intent.value,
             nonce=nonce,
             gas=gas,
             max_fee=max_fee,

@@ -175,6 +175,17 @@ class MemoryStore:
         return row
 
     def _replace(self, before: Task, after: Task) -> None:
+    async def signed_at(self, nonce: int) -> list[SignedTx]:
+        return [tx for tx in self._signed.values() if tx.nonce == nonce]
+
+    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
+        found = [
+            (row, self._signed[row.tx_hash])
+            for row in self._intents.values()
+            if not row.state.open and row.gas_used is not None and row.updated_at >= at and row.tx_hash in self._signed
+        ]
+        return sorted(found, key=lambda pair: pair[0].updated_at)
+
         row = self._tasks.get(before.address)
         if row is None:
             raise StoreError(f"no task {before.address}", code="store.no_task")

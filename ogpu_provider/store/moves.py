@@ -59,10 +59,15 @@ def move(
     gas_used: int | None = None,
     fee_paid: Wei | None = None,
 ) -> IntentRow:
-    """The intent after a move. What a block said goes with the block. Raises StoreError store.intent_closed."""
-    if not row.state.open and state is not row.state:
+    """The intent after a move. What a block said goes with the block.
+
+    A closed intent opens again only where the block that closed it was undone: to SENT, and if it was in one.
+    Raises StoreError store.intent_closed.
+    """
+    undone = state is IntentState.SENT and row.block_number is not None
+    if not row.state.open and state is not row.state and not undone:
         raise StoreError(f"intent {row.intent.key} is {row.state}", code="store.intent_closed")
-    if row.state is IntentState.MINED and state in (IntentState.PLANNED, IntentState.SIGNED, IntentState.SENT):
+    if row.block_number is not None and state in (IntentState.PLANNED, IntentState.SIGNED, IntentState.SENT):
         row = replace(row, block_number=None, block_hash=None, gas_used=None, fee_paid=None)
     given = {
         "tx_hash": tx_hash,

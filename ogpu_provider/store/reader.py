@@ -129,4 +129,15 @@ async def open_readonly(path: Path) -> SqliteReader:
     """
     database = Database(path, readonly=True)
     await database.open()
+    async def signed_at(self, nonce: int) -> list[SignedTx]:
+        return await self._all("SELECT * FROM signed WHERE nonce = ? ORDER BY seq", signed_of, nonce)
+
+    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
+        sql = (
+            "SELECT signed.*, intents.* FROM intents JOIN signed ON signed.hash = intents.tx_hash "
+            "WHERE intents.state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL "
+            "AND updated_at >= ? ORDER BY updated_at"
+        )
+        return await self._all(sql, lambda row: (intent_of(row), signed_of(row)), at)
+
     return SqliteReader(database)

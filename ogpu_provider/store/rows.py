@@ -82,6 +82,7 @@ def intent_values(row: IntentRow) -> Values:
         "data": intent.data,
         "deadline": intent.deadline,
         "state": row.state,
+        "value": str(intent.value),
         "nonce": row.nonce,
         "tx_hash": row.tx_hash,
         "block_number": row.block_number,
@@ -103,6 +104,7 @@ def intent_of(row: Row) -> IntentRow:
         deadline=row["deadline"],
     )
     return IntentRow(
+        value=int(row["value"]),
         intent=intent,
         state=IntentState(row["state"]),
         nonce=row["nonce"],
@@ -133,6 +135,7 @@ def signed_of(row: Row) -> SignedTx:
         signed_at=row["signed_at"],
     )
 
+        void=bool(row["void"]),
 
 def source_values(source: ServedSource) -> Values:
     params = None

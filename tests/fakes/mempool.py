@@ -13,7 +13,7 @@ from typing import Any
 from ogpu_provider.chain.wire import Call, JsonRpcError
 from ogpu_provider.domain.errors import KeyRefused, RpcUnavailable
 from ogpu_provider.domain.facts import Attempted, Block, Fact, Origin
-from ogpu_provider.domain.intent import Intent, SignedTx
+from ogpu_provider.domain.intent import Effect, Intent, SignedTx
 from ogpu_provider.domain.units import Address, Hash, Wei
 
 ME = Address("0x" + "a1" * 20)
@@ -28,6 +28,7 @@ class PoolTx:
     nonce: int
     gas: int
     max_fee: Wei
+    void: bool = False
 
 
 class FakeSigner:
@@ -46,6 +47,7 @@ class FakeSigner:
         if intent.key in self.refused:
             raise KeyRefused("no", code="key.policy")
         fields = {"key": intent.key, "subject": intent.subject, "nonce": nonce, "gas": gas, "max_fee": max_fee}
+        fields["void"] = intent.effect is Effect.FILL
         raw = json.dumps(fields).encode()
         return SignedTx(_hash(raw), intent.key, nonce, raw, gas, max_fee, tip_fee, at)
 
@@ -65,6 +67,7 @@ class FakeMempool:
         self.no_tip = False
         self._made = 0
         self.refuse_sends = False
+        self.balance: Wei = 10**24
 
     @property
     def head(self) -> Block:
@@ -101,7 +104,7 @@ class FakeMempool:
         taken: list[PoolTx] = []
         facts: list[Fact] = []
         nonce = self.nonce
-        while (tx := self.pool.get(nonce)) and len(taken) < limit:
+        while (tx := self.pool.get(nonce)) and len(taken) < limit and tx.max_fee >= (self.base_fee or 0):
             del self.pool[nonce]
             taken.append(tx)
             nonce += 1
@@ -113,7 +116,7 @@ class FakeMempool:
                 "gasUsed": hex(100_000),
                 "effectiveGasPrice": hex(2 * GWEI),
             }
-            if not failed and ":attempt:" in tx.intent_key:
+            if not failed and not tx.void and ":attempt:" in tx.intent_key:
                 facts.append(Attempted(Origin(number, block.hash, tx.hash, len(facts)), tx.subject, ME, 1))
         self.blocks.append(block)
         self.mined.append(taken)
@@ -132,6 +135,8 @@ class FakeMempool:
                 return hex(self.nonce)
             case "eth_maxPriorityFeePerGas":
                 return JsonRpcError(method, -32601, "no such method") if self.no_tip else hex(GWEI)
+            case "eth_getBalance":
+                return hex(self.balance)
             case "eth_gasPrice":
                 return hex(2 * GWEI)
             case "eth_sendRawTransaction":
@@ -151,15 +156,17 @@ class FakeMempool:
     def _take(self, raw: bytes) -> Any | JsonRpcError:
         fields = json.loads(raw)
         key, subject, nonce = fields["key"], Address(fields["subject"]), fields["nonce"]
-        tx = PoolTx(_hash(raw), key, subject, nonce, fields["gas"], fields["max_fee"])
+        tx = PoolTx(_hash(raw), key, subject, nonce, fields["gas"], fields["max_fee"], fields["void"])
         self.sends[tx.hash] += 1
         if self.refuse_sends:
             return JsonRpcError("eth_sendRawTransaction", -32000, "insufficient funds")
         if nonce < self.nonce:
             return JsonRpcError("eth_sendRawTransaction", -32000, "nonce too low")
         if nonce in self.pool:
-            word = "already known" if self.pool[nonce].hash == tx.hash else "replacement transaction underpriced"
-            return JsonRpcError("eth_sendRawTransaction", -32000, word)
+            if self.pool[nonce].hash == tx.hash:
+                return JsonRpcError("eth_sendRawTransaction", -32000, "already known")
+            if tx.max_fee * 10 < self.pool[nonce].max_fee * 11:
+                return JsonRpcError("eth_sendRawTransaction", -32000, "replacement transaction underpriced")
         self.pool[nonce] = tx
         return tx.hash
 

@@ -78,6 +78,7 @@ CREATE TABLE intents (
     subject      TEXT NOT NULL,
     "to"         TEXT NOT NULL,
     data         BLOB NOT NULL,
+    value        TEXT NOT NULL,
     deadline     REAL,
     state        TEXT NOT NULL,
     nonce        INTEGER,
@@ -102,7 +103,8 @@ CREATE TABLE signed (
     gas        INTEGER NOT NULL,
     max_fee    TEXT    NOT NULL,
     tip_fee    TEXT,
-    signed_at  REAL    NOT NULL
+    signed_at  REAL    NOT NULL,
+    void       INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX signed_by_intent ON signed (intent_key, seq);

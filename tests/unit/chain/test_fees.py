@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogpu_provider.chain.fees import GWEI, START_GAS, FeeCaps, Fees, GasBook, Suggestion, bump, quote
+from ogpu_provider.chain.fees import DAY, GWEI, START_GAS, DayBudget, FeeCaps, Fees, GasBook, Suggestion, bump, quote
 from ogpu_provider.domain.intent import Effect
 
 AMOUNT = st.integers(0, 10**13)
@@ -52,11 +52,45 @@ def test_a_replacement_is_taken_by_a_pool_and_keeps_the_caps(
     assert bumped.max_fee * 8 >= previous.max_fee * 9
     assert bumped.max_fee > previous.max_fee
     assert current.max_fee <= bumped.max_fee <= min(caps.absolute, caps.multiple * current.max_fee)
-    assert (bumped.tip_fee is None) == (previous.tip_fee is None)
+    assert (bumped.tip_fee is None) == (current.tip_fee is None)
     if bumped.tip_fee is not None and previous.tip_fee is not None and current.tip_fee is not None:
         assert bumped.tip_fee * 8 >= previous.tip_fee * 9
         assert previous.tip_fee < bumped.tip_fee <= bumped.max_fee
         assert bumped.tip_fee >= current.tip_fee
+
+
+def test_a_replacement_of_the_other_kind_pays_its_price_as_a_tip() -> None:
+    legacy, modern = Fees(8 * GWEI, None), Fees(4 * GWEI, GWEI)
+    assert bump(legacy, modern, FeeCaps()) == Fees(9 * GWEI, 9 * GWEI)
+    assert bump(modern, legacy, FeeCaps()) == Fees(8 * GWEI, None)
+
+
+def test_a_replacement_over_a_cap_is_none_and_at_it_is_one() -> None:
+    previous = Fees(8 * GWEI, 8)
+    assert bump(previous, previous, FeeCaps(absolute=9 * GWEI)) == Fees(9 * GWEI, 9)
+    assert bump(previous, previous, FeeCaps(absolute=9 * GWEI - 1)) is None
+    assert bump(previous, Fees(GWEI, 1), FeeCaps(multiple=9)) == Fees(9 * GWEI, 9)
+    assert bump(previous, Fees(GWEI, 1), FeeCaps(multiple=8)) is None
+
+
+def test_the_smallest_fees_grow_too() -> None:
+    assert bump(Fees(0, 0), Fees(1, 0), FeeCaps()) == Fees(1, 1)
+    assert bump(Fees(1, 1), Fees(1, 1), FeeCaps()) == Fees(2, 2)
+
+
+def test_a_days_budget_counts_what_was_paid_and_what_may_still_be() -> None:
+    budget = DayBudget(100)
+    assert budget.allows(0.0, 100)
+    assert not budget.allows(0.0, 101)
+    budget.paid(0.0, 60)
+    budget.paid(10.0, 30)
+    assert budget.allows(10.0, 10)
+    assert not budget.allows(10.0, 11)
+    assert not budget.allows(DAY - 1, 11)
+    assert budget.allows(DAY, 70)
+    assert not budget.allows(DAY, 71)
+    assert budget.allows(DAY + 10, 100)
+    assert DayBudget().allows(0.0, 10**30)
 
 
 @given(base_fee=st.integers(1, 10**12), suggestion=SUGGESTION)

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogpu_provider.chain.fees import FeeCaps
+from ogpu_provider.chain.fees import DAY, START_GAS, DayBudget, FeeCaps
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.wire import Call
-from ogpu_provider.domain.errors import Retry, RpcUnavailable, StoreError, WrongNetwork
-from ogpu_provider.domain.facts import Block, Fact
+from ogpu_provider.domain.errors import ForeignNonce, Retry, RpcUnavailable, StoreError, WrongNetwork
+from ogpu_provider.domain.facts import Attempted, Block, Fact, Origin
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState, SignedTx
-from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.store.memory import MemoryStore
 from tests.fakes.clock import FakeClock, settle
-from tests.fakes.mempool import GWEI, FakeMempool, FakeSigner
+from tests.fakes.mempool import GWEI, ME, FakeMempool, FakeSigner
 
 NEXUS = Address("0x" + "22" * 20)
 _S = IntentState
@@ -44,6 +44,13 @@ class World:
     head: HeadStub = field(default_factory=HeadStub)
     outcomes: list[IntentRow] = field(default_factory=list)
     confirmations: int = 3
+    budget: int | None = None
+    present: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    async def is_present(self, one: Intent) -> bool:
+        self.asked.append(one.key)
+        return one.key in self.present
 
     async def taken(self, row: IntentRow) -> None:
         self.outcomes.append(row)
@@ -59,6 +66,8 @@ class World:
             self.taken,
             confirmations=self.confirmations,
             caps=caps,
+            budget=DayBudget(self.budget),
+            present=self.is_present,
         )
         return self.sender
 
@@ -269,7 +278,7 @@ async def test_already_known_is_sent() -> None:
 async def test_a_refused_send_keeps_trying_with_growing_pauses() -> None:
     world = World()
     async with world.running():
-        world.node.refuse_sends = True
+        world.node.refuse_sends, world.node.balance = True, 0
         await world.plan(intent(1))
         for _ in range(120):
             await world.clock.advance(1)
@@ -301,7 +310,7 @@ async def test_a_restart_sends_the_same_bytes(sent: bool) -> None:
     world = World()
     async with world.running():
         world.node.fault = lambda method: "" if sent or method != "eth_sendRawTransaction" else "down"
-        await world.plan(intent(1, deadline=world.clock.now() + 1))
+        await world.plan(intent(1))
     (tx,) = await world.store.signed(intent(1).key)
     world.node.pool.clear()  # and the nodes have forgotten it
     world.node.fault = lambda method: ""
@@ -310,6 +319,223 @@ async def test_a_restart_sends_the_same_bytes(sent: bool) -> None:
         assert [t.hash for t in world.node.pool.values()] == [tx.hash]
         assert await world.state(intent(1)) is _S.SENT
         assert await world.store.signed(intent(1).key) == [tx]
+
+
+async def test_late_bytes_are_not_sent_again_their_nonce_is_used_up() -> None:
+    world = World()
+    late, next_one = intent(1, deadline=world.clock.now() + 1), intent(2)
+    async with world.running():
+        world.node.fault = lambda method: "down" if method == "eth_sendRawTransaction" else ""
+        await world.plan(late, next_one)
+    world.node.fault = lambda method: ""
+    await world.clock.advance(60)
+    async with world.running():
+        assert [(tx.intent_key, tx.void) for _, tx in sorted(world.node.pool.items())] == [
+            (late.key, True),
+            (next_one.key, False),
+        ]
+        await world.mine(6)
+        assert await world.state(late) is _S.ABANDONED
+        assert await world.state(next_one) is _S.CONFIRMED
+    assert {row.state for row in world.outcomes} == {_S.ABANDONED, _S.CONFIRMED}
+
+
+async def test_late_bytes_that_were_mined_after_all_count() -> None:
+    world = World()
+    late = intent(1, deadline=world.clock.now() + 1)
+    async with world.running():
+        world.node.fault = lambda method: "lost" if method == "eth_sendRawTransaction" else ""
+        await world.plan(late)
+    world.node.fault = lambda method: ""
+    world.node.mine()
+    await world.clock.advance(60)
+    async with world.running():
+        await world.mine(5)
+        assert await world.state(late) is _S.CONFIRMED
+        assert len(await world.store.signed(late.key)) == 1
+
+
+async def test_a_stuck_transaction_is_replaced_by_a_dearer_one() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        world.node.base_fee = 20 * GWEI
+        await world.mine(2)
+        await world.clock.advance(11)
+        assert len(await world.store.signed(intent(1).key)) == 1
+        await world.mine(2)
+        await world.clock.advance(2)
+        await world.mine()
+        first, second = await world.store.signed(intent(1).key)
+        assert (first.nonce, second.nonce, second.void) == (0, 0, False)
+        assert second.max_fee == 41 * GWEI
+        await world.mine(5)
+        row = await world.store.intent(intent(1).key)
+        assert row is not None
+        assert (row.state, row.tx_hash) == (_S.CONFIRMED, second.hash)
+
+
+async def test_what_waits_behind_a_stuck_one_is_replaced_only_where_it_is_too_low_itself() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        world.node.base_fee = 5 * GWEI
+        await world.mine()
+        await world.plan(intent(2))
+        await world.mine(4)
+        await world.clock.advance(13)
+        await world.mine()
+        assert len(await world.store.signed(intent(1).key)) == 2
+        assert len(await world.store.signed(intent(2).key)) == 1
+        await world.mine(6)
+        assert await world.state(intent(2)) is _S.CONFIRMED
+
+
+async def test_a_replacement_stops_at_the_cap_and_goes_on_under_it() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        world.node.base_fee = 101 * GWEI
+        for _ in range(10):
+            await world.mine()
+            await world.clock.advance(13)
+        assert len(await world.store.signed(intent(1).key)) == 1
+        world.node.base_fee = 10 * GWEI
+        for _ in range(5):
+            await world.mine()
+            await world.clock.advance(13)
+        assert await world.state(intent(1)) is _S.CONFIRMED
+        assert all(tx.max_fee <= 100 * GWEI for tx in await world.store.signed(intent(1).key))
+
+
+async def test_a_stuck_and_late_one_makes_room_for_those_behind_it() -> None:
+    world = World()
+    late = intent(1, deadline=world.clock.now() + 5)
+    async with world.running():
+        await world.plan(late)
+        world.node.base_fee = 5 * GWEI
+        await world.mine(4)
+        await world.clock.advance(13)
+        await world.mine(6)
+        assert await world.state(late) is _S.ABANDONED
+    mined = [tx for txs in world.node.mined for tx in txs]
+    assert [(tx.intent_key, tx.void) for tx in mined] == [(late.key, True)]
+
+
+async def test_a_node_that_keeps_refusing_a_price_is_offered_more() -> None:
+    """No decision on the words: coin is there, the bytes are refused again and again."""
+    world = World()
+    async with world.running():
+        world.node.refuse_sends = True
+        await world.plan(intent(1))
+        for _ in range(60):
+            await world.clock.advance(1)
+        prices = [tx.max_fee for tx in await world.store.signed(intent(1).key)]
+        assert len(prices) >= 2
+        assert prices == sorted(set(prices))
+        world.node.refuse_sends = False
+        await world.clock.advance(31)
+        await world.mine(5)
+        assert await world.state(intent(1)) is _S.CONFIRMED
+
+
+async def test_a_days_budget_is_not_exceeded() -> None:
+    world = World(budget=START_GAS[Effect.ATTEMPT] * 3 * GWEI * 2)
+    async with world.running():
+        await world.plan(*(intent(n) for n in range(4)))
+        assert len(world.node.pool) == 2
+        await world.mine(4)  # two that cost a ninth of what they might have
+        await world.clock.advance(6)
+        assert len(world.node.pool) == 1
+        await world.mine(4)
+        await world.clock.advance(6)
+        await world.mine(4)
+        assert len(world.outcomes) == 4
+    async with world.running():
+        await world.plan(*(intent(n) for n in range(10, 30)))
+        assert len(world.node.pool) == 7, "what was spent before the restart still counts"
+        await world.clock.advance(DAY + 1)
+        assert len(world.node.pool) == 9
+
+
+async def test_gas_limits_are_learnt_for_good() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(*(intent(n) for n in range(3)))
+        await world.mine(4)
+    async with world.running():
+        await world.plan(intent(9))
+        (tx,) = await world.store.signed(intent(9).key)
+        assert tx.gas == 125_000
+
+
+async def test_an_effect_that_came_about_otherwise_is_not_sent() -> None:
+    world = World()
+    async with world.running():
+        world.node.base_fee = 101 * GWEI
+        await world.mine()
+        await world.plan(intent(1), intent(2))
+        world.present.add(intent(1).key)
+        origin = Origin(world.node.head.number, world.node.head.hash, Hash("0x" + "f" * 64), 0)
+        block, _ = world.node.mine()
+        await world.hear(block, [Attempted(origin, intent(1).subject, ME, 1)])
+        assert await world.state(intent(1)) is _S.CONFIRMED
+        world.node.base_fee = GWEI
+        await world.mine()
+        assert [tx.intent_key for tx in world.node.pool.values()] == [intent(2).key]
+        assert world.asked == [intent(1).key]
+    (row,) = world.outcomes
+    assert (row.intent.key, row.tx_hash) == (intent(1).key, None)
+
+
+async def test_what_was_planned_before_the_start_is_asked_about_and_what_is_signed_is_voided() -> None:
+    world = World()
+    async with world.running():
+        world.node.fault = lambda method: "down" if method == "eth_sendRawTransaction" else ""
+        await world.plan(intent(1), intent(2))
+    await world.store.plan(intent(3), at=world.clock.now())
+    world.present |= {intent(1).key, intent(3).key}
+    world.node.fault = lambda method: ""
+    async with world.running():
+        await world.mine(6)
+        states = [await world.state(intent(n)) for n in (1, 2, 3)]
+        assert states == [_S.ABANDONED, _S.CONFIRMED, _S.CONFIRMED]
+    assert sorted(tx.void for txs in world.node.mined for tx in txs) == [False, True]
+
+
+async def test_a_block_undone_after_the_end_opens_the_intent_again() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        await world.mine(4)
+        assert await world.state(intent(1)) is _S.CONFIRMED
+        world.node.undo(4)
+        for _ in range(6):
+            await world.mine()
+            await world.clock.advance(61)
+        await world.mine(5)
+        assert await world.state(intent(1)) is _S.CONFIRMED
+        assert len(await world.store.signed(intent(1).key)) == 1
+    assert [tx.intent_key for txs in world.node.mined for tx in txs] == [intent(1).key]
+
+
+async def test_a_gap_that_nothing_of_ours_can_fill_is_filled_with_nothing() -> None:
+    """A transaction from before this journal was undone with its block and is nowhere any more."""
+    world = World()
+    foreign = await world.signer.sign(intent(90), nonce=0, gas=1, max_fee=3 * GWEI, tip_fee=1, at=0.0)
+    await world.node.call("eth_sendRawTransaction", "0x" + foreign.raw.hex())
+    world.node.mine()
+    async with world.running():
+        await world.plan(intent(1))
+        assert list(world.node.pool) == [1]
+        world.node.undo(1)
+        for _ in range(12):
+            await world.mine()
+            await world.clock.advance(10)
+        assert await world.state(intent(1)) is _S.CONFIRMED
+        filler = await world.store.intent("1:fill:0")
+        assert filler is not None
+        assert filler.state is _S.CONFIRMED
 
 
 async def test_a_restart_finds_what_was_mined_meanwhile() -> None:
@@ -434,7 +660,7 @@ async def test_it_waits_for_a_node_at_the_start() -> None:
 async def test_a_used_key_continues_behind_the_chains_nonce() -> None:
     world = World()
     for n in range(3):
-        signed = await world.signer.sign(intent(90 + n), nonce=n, gas=1, max_fee=1, tip_fee=1, at=0.0)
+        signed = await world.signer.sign(intent(90 + n), nonce=n, gas=1, max_fee=3 * GWEI, tip_fee=1, at=0.0)
         await world.node.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
     world.node.mine()
     async with world.running():
@@ -442,18 +668,60 @@ async def test_a_used_key_continues_behind_the_chains_nonce() -> None:
         assert [tx.nonce for tx in world.node.pool.values()] == [3]
 
 
-async def test_a_second_host_with_the_key_costs_one_nonce_not_all() -> None:
+async def foreign_sends(world: World, nonces: int) -> None:
+    for n in range(nonces):
+        foreign = await world.signer.sign(intent(90 + n), nonce=n, gas=1, max_fee=3 * GWEI, tip_fee=1, at=0.0)
+        await world.node.call("eth_sendRawTransaction", "0x" + foreign.raw.hex())
+    world.node.mine()
+
+
+@pytest.mark.parametrize("nonces", [1, 3])
+async def test_a_second_host_with_the_key_stops_the_service(nonces: int) -> None:
+    """With one foreign transaction our nonce is taken; with three the chain is ahead of everything we signed."""
     world = World()
+    world.head.block = world.node.head
+    run = asyncio.create_task(world.make().run())
+    await settle()
+    await foreign_sends(world, nonces)
+    await world.plan(intent(1))
+    for _ in range(8):
+        if not run.done():
+            await world.mine()
+            await world.clock.advance(4)
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(run, 1)
+    error: BaseException = caught.value
+    while isinstance(error, BaseExceptionGroup):
+        (error,) = error.exceptions
+    assert isinstance(error, ForeignNonce)
+    assert (error.code, error.retry) == ("chain.foreign_nonce", Retry.NEVER)
+    assert await world.state(intent(1)) is _S.SIGNED
+
+
+async def test_a_node_that_is_ahead_of_the_one_with_the_receipts_is_no_second_host() -> None:
+    """The chain's nonce is past ours, the receipt comes a few blocks later."""
+
+    class Behind(FakeMempool):
+        blind = True
+
+        async def batch(self, calls: Sequence[Call]) -> list[Any]:
+            answers = await super().batch(calls)
+            hidden = self.blind and "eth_getTransaction" in calls[0][0] and calls[0][0] != "eth_getTransactionCount"
+            return [None] * len(answers) if hidden else answers
+
+    world = World(node=Behind())
     async with world.running():
-        for n in range(3):
-            foreign = await world.signer.sign(intent(90 + n), nonce=n, gas=1, max_fee=1, tip_fee=1, at=0.0)
-            await world.node.call("eth_sendRawTransaction", "0x" + foreign.raw.hex())
-        world.node.mine()
         await world.plan(intent(1))
-        await world.clock.advance(5)
-        assert await world.state(intent(1)) is _S.SIGNED
-        await world.plan(intent(2))
-        assert [(tx.nonce, tx.intent_key) for tx in world.node.pool.values()] == [(3, intent(2).key)]
+        await world.hear(world.node.mine()[0], [])
+        for _ in range(3):
+            await world.hear(world.node.mine()[0], [])
+            await world.clock.advance(5)
+        assert isinstance(world.node, Behind)
+        world.node.blind = False
+        for _ in range(5):
+            await world.hear(world.node.mine()[0], [])
+            await world.clock.advance(5)
+        assert await world.state(intent(1)) is _S.CONFIRMED
 
 
 async def test_an_outcome_that_was_not_taken_is_told_again() -> None:
@@ -512,6 +780,7 @@ async def test_each_nonce_carries_one_intent_and_each_intent_is_mined_once(
             assert carried.setdefault(tx.nonce, tx.intent_key) == tx.intent_key
         mined = [tx.intent_key for txs in world.node.mined for tx in txs]
         assert len(mined) == len(set(mined))
+        assert not any(tx.void for txs in world.node.mined for tx in txs)
         for row in [r for n in range(planned) if (r := await world.store.intent(intent(n).key))]:
             assert len({tx.nonce for tx in await world.store.signed(row.intent.key)}) <= 1
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ogpu_provider.domain.errors import KeyRefused
 from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.units import Address
-from ogpu_provider.keys.policy import ON_NEXUS, SELECTORS, Policy, TxRequest, decode
+from ogpu_provider.keys.policy import ON_NEXUS, SELECTORS, VAULT_SELECTORS, Policy, TxRequest, VaultCall, decode
 from ogpu_provider.keys.signer import SecretKey, Signer
 
 KEY = SecretKey.from_hex("11" * 32)
@@ -29,6 +29,8 @@ OTHER = Address("0x" + "66" * 20)
 POLICY = Policy(1071, ME, NEXUS, TERMINAL, gas_cap=1_000_000, fee_cap=10**11, master=MASTER)
 SIGNER = Signer(KEY, POLICY)
 SELECTOR = {effect: selector for selector, effect in SELECTORS.items()}
+EFFECTS = tuple(SELECTOR)
+"""What the daemon may do; the Vault's calls are apart."""
 LINK = "https://gateway.example/ipfs/bafy"
 
 
@@ -75,12 +77,12 @@ def test_selectors_are_those_of_the_contracts() -> None:
             text = (resources.files("ogpu.chain.abis") / network / f"{contract}Abi.json").read_text()
             abi = json.loads(text)
             for entry in abi["abi"] if isinstance(abi, dict) else abi:
-                if entry["type"] == "function" and entry["name"] in set(Effect):
+                if entry["type"] == "function" and entry["name"] in set(EFFECTS):
                     found[bytes(function_abi_to_4byte_selector(entry))] = Effect(entry["name"])
     assert found == SELECTORS
 
 
-@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.parametrize("tip", [10**9, None])
 async def test_what_a_provider_does_is_signed(effect: Effect, tip: int | None) -> None:
     tx = await SIGNER.sign(intent(effect), nonce=7, gas=200_000, max_fee=10**10, tip_fee=tip, at=5.0)
@@ -92,7 +94,7 @@ async def test_what_a_provider_does_is_signed(effect: Effect, tip: int | None) -
     assert again.raw == tx.raw
 
 
-@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -154,7 +156,7 @@ def test_links_of_every_length_are_read(effect: Effect, link: str) -> None:
     assert decode(calldata(effect, link=link)).effect is effect
 
 
-@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("effect", EFFECTS)
 async def test_an_intent_that_lies_about_its_calldata_is_refused(effect: Effect) -> None:
     honest = intent(effect)
     wrong = [replace(honest, effect=e) for e in Effect if e is not effect]
@@ -168,7 +170,7 @@ async def test_an_intent_that_lies_about_its_calldata_is_refused(effect: Effect)
 
 @settings(max_examples=400, deadline=None)
 @given(
-    effect=st.sampled_from(Effect),
+    effect=st.sampled_from(EFFECTS),
     position=st.integers(0, 10**6),
     replacement=st.binary(min_size=1, max_size=40),
     cut=st.integers(0, 40),
@@ -184,7 +186,7 @@ def test_mutated_calldata_never_changes_whom_it_is_for(
     except KeyRefused:
         return
     mine = bytes.fromhex(ME[2:])
-    assert decoded.effect in (ON_NEXUS if effect in ON_NEXUS else set(Effect) - ON_NEXUS)
+    assert decoded.effect in (ON_NEXUS if effect in ON_NEXUS else set(EFFECTS) - ON_NEXUS)
     assert (mine in data) == (decoded.effect in ON_NEXUS)
     if decoded.effect in ON_NEXUS:
         assert data[4:].index(mine) == (76 if decoded.effect is Effect.SUBMIT_RESPONSE else 44)
@@ -205,4 +207,33 @@ def test_random_requests_are_never_signed() -> None:
     }
     for _ in range(20_000):
         fields = dice.sample(sorted(wild), dice.randint(1, 4))
-        assert refuses(request(dice.choice(list(Effect)), **{name: wild[name]() for name in fields})), fields
+        assert refuses(request(dice.choice(EFFECTS), **{name: wild[name]() for name in fields})), fields
+
+
+VAULT = Address("0x" + "77" * 20)
+DEPOSIT = bytes.fromhex("f340fa01") + bytes(12) + bytes.fromhex(ME[2:])
+
+
+def test_the_vault_takes_only_the_call_that_was_confirmed() -> None:
+    wanted = replace(request(Effect.REGISTER), to=VAULT, data=DEPOSIT, value=5)
+    assert refuses(wanted)
+    policy = replace(POLICY, confirmed=VaultCall(VAULT, DEPOSIT, 5))
+    assert policy.check(wanted).effect is Effect.DEPOSIT
+    for wrong in ({"value": 6}, {"to": TERMINAL}, {"data": DEPOSIT + b"\0"}, {"chain_id": 1}, {"gas": 10**9}):
+        with pytest.raises(KeyRefused):
+            policy.check(replace(wanted, **wrong))  # type: ignore[arg-type]
+    with pytest.raises(KeyRefused):
+        replace(POLICY, confirmed=VaultCall(VAULT, b"\xde\xad\xbe\xef", 5)).check(
+            replace(wanted, data=b"\xde\xad\xbe\xef")
+        )
+
+
+def test_selectors_of_the_vault_are_the_contracts() -> None:
+    text = (resources.files("ogpu.chain.abis") / "mainnet" / "VaultAbi.json").read_text()
+    abi = json.loads(text)
+    found = {
+        bytes(function_abi_to_4byte_selector(entry)): entry["name"]
+        for entry in (abi["abi"] if isinstance(abi, dict) else abi)
+        if entry["type"] == "function" and entry["name"] in set(VAULT_SELECTORS.values())
+    }
+    assert found == VAULT_SELECTORS

@@ -1,0 +1,168 @@
+"""Where intents are signed: at which nonce, for which fee, with how much gas, within which caps.
+
+The signed bytes are committed before anybody may send them. What is not signed now (the chain is too dear, the day's
+budget is spent, no block was heard of yet) is asked for again later.
+"""
+
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from ogpu_provider.chain.fees import DAY, DayBudget, FeeCaps, Fees, GasBook, Suggestion, bump, quote
+from ogpu_provider.chain.flights import Flight, Flights
+from ogpu_provider.chain.outbox import Outbox
+from ogpu_provider.chain.receipts import Receipt
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.facts import Block
+from ogpu_provider.domain.intent import Effect, Intent, IntentRow, SignedTx
+from ogpu_provider.domain.killpoints import reach
+from ogpu_provider.domain.units import Address, Wei
+
+log = structlog.get_logger(__name__)
+
+
+class TxSigner(Protocol):
+    """Raises KeyRefused for what its policy does not allow."""
+
+    @property
+    def address(self) -> Address: ...
+
+    async def sign(
+        self, intent: Intent, *, nonce: int, gas: int, max_fee: Wei, tip_fee: Wei | None, at: float
+    ) -> SignedTx: ...
+
+
+class HeadView(Protocol):
+    """The newest block heard of."""
+
+    @property
+    def block(self) -> Block | None: ...
+
+
+class Desk:
+    """Each method returns committed bytes, or None where nothing may be signed now. Raises KeyRefused, StoreError."""
+
+    def __init__(
+        self,
+        flights: Flights,
+        signer: TxSigner,
+        clock: Clock,
+        head: HeadView,
+        caps: FeeCaps,
+        gas: GasBook,
+        budget: DayBudget,
+    ) -> None:
+        self._flights = flights
+        self._signer = signer
+        self._clock = clock
+        self._head = head
+        self._caps = caps
+        self._gas = gas
+        self._budget = budget
+        self._spent = False
+        self._spent = False
+        self.suggestion: Suggestion | None = None
+        """What the node would pay; None until it was asked."""
+
+    @property
+    def address(self) -> Address:
+        return self._signer.address
+
+    async def remember(self, outbox: Outbox) -> None:
+        """What the journal knows of gas used and of the day's costs, so that a restart changes neither."""
+        since = self._clock.now() - DAY
+        for row, tx in await outbox.closed_since(0.0):
+            assert row.gas_used is not None, "closed_since is about used gas"
+            if not tx.void:
+                used, succeeded = row.gas_used, row.state == "confirmed"
+                self._gas.learn(row.intent.effect, used=used, limit=tx.gas, succeeded=succeeded)
+            if row.updated_at >= since:
+                self._budget.paid(row.updated_at, _cost(row.fee_paid, row.gas_used, tx))
+
+    async def first(self, flight: Flight) -> SignedTx | None:
+        """At the next free nonce; a filler at the nonce that it fills."""
+        intent = flight.row.intent
+        nonce = gap_of(intent) if intent.effect is Effect.FILL else self._flights.next_nonce
+        fees = self._quoted(flight)
+        return await self._write(flight, intent, nonce, fees) if fees else None
+
+    async def dearer(self, flight: Flight) -> SignedTx | None:
+        """In place of its last transaction, for a price that a pool takes instead. A void stays one."""
+        if flight.voided:
+            return await self.void(flight)
+        return await self._replace(flight, flight.row.intent)
+
+    async def void(self, flight: Flight) -> SignedTx | None:
+        """Nothing, at the nonce of an intent that must not be sent any more."""
+        nothing = replace(
+            flight.row.intent, effect=Effect.FILL, subject=self.address, to=self.address, data=b"", value=0
+        )
+        return await self._replace(flight, nothing)
+
+    def account_for(self, flight: Flight, receipt: Receipt) -> None:
+        """Take in what a transaction of `flight` used and cost."""
+        tx = next(tx for tx in flight.txs if tx.hash == receipt.tx_hash)
+        if not tx.void:
+            effect = flight.row.intent.effect
+            self._gas.learn(effect, used=receipt.gas_used, limit=tx.gas, succeeded=receipt.succeeded)
+        self._budget.paid(self._clock.now(), _cost(receipt.fee_paid, receipt.gas_used, tx))
+
+    def late(self, row: IntentRow) -> bool:
+        """Whether its deadline has passed, by wall time or by chain time."""
+        deadline, block = row.intent.deadline, self._head.block
+        now = max(self._clock.now(), float(block.timestamp) if block else 0.0)
+        return deadline is not None and now > deadline
+
+    def too_low(self, tx: SignedTx) -> bool:
+        """Whether no block takes `tx` at the head's base fee."""
+        block = self._head.block
+        return block is not None and block.base_fee is not None and tx.max_fee < block.base_fee
+
+    async def _replace(self, flight: Flight, intent: Intent) -> SignedTx | None:
+        last = flight.txs[-1]
+        current = self._quoted(flight)
+        fees = bump(Fees(last.max_fee, last.tip_fee), current, self._caps) if current else None
+        if current and fees is None:
+            log.error("tx.at_the_cap", intent=flight.key, nonce=last.nonce, fee=last.max_fee, cap=self._caps.absolute)
+        return await self._write(flight, intent, last.nonce, fees) if fees else None
+
+    def _quoted(self, flight: Flight) -> Fees | None:
+        block = self._head.block
+        if block is None or self.suggestion is None:
+            return None
+        fees = quote(block.base_fee, self.suggestion, self._caps)
+        if fees is None:
+            log.warning("tx.too_dear", intent=flight.key, base_fee=block.base_fee, cap=self._caps.absolute)
+        return fees
+
+    async def _write(self, flight: Flight, intent: Intent, nonce: int, fees: Fees) -> SignedTx | None:
+        gas = self._gas.limit(intent.effect)
+        more = max(gas * fees.max_fee - flight.ceiling, 0)
+        told, self._spent = self._spent, not self._budget.allows(self._clock.now(), self._flights.ceiling + more)
+        if self._spent:
+            if not told:
+                log.error("tx.budget_spent", intent=flight.key, hint="see fees.day_budget; it goes on as the day does")
+            return None
+        tx = await self._signer.sign(
+            intent, nonce=nonce, gas=gas, max_fee=fees.max_fee, tip_fee=fees.tip_fee, at=self._clock.now()
+        )
+        tx = replace(tx, void=intent is not flight.row.intent)
+        reach(f"{flight.row.intent.effect}.unsigned")
+        block = self._head.block
+        await self._flights.signed(flight, tx, head=max(block.number if block else 0, self._flights.observed))
+        return tx
+
+
+def filler(nonce: int, address: Address, like: str) -> Intent:
+    """An intent that fills a gap; `like` is a key of the same chain."""
+    return Intent(f"{like.partition(':')[0]}:{Effect.FILL}:{nonce}", Effect.FILL, address, address, b"")
+
+
+def gap_of(intent: Intent) -> int:
+    """The nonce that a filler is for; its key says it."""
+    return int(intent.key.rpartition(":")[2])
+
+
+def _cost(fee_paid: Wei | None, gas_used: int, tx: SignedTx) -> Wei:
+    return gas_used * tx.max_fee if fee_paid is None else fee_paid

@@ -1,0 +1,246 @@
+"""What is done about transactions after their first broadcast, beside the way of the next ones.
+
+Compared with the chain, in at most a few round trips:
+
+    in a block                        mined; at depth the intent is closed
+    its block was undone              sent again, or void
+    no node knows it                  the same bytes again; void where it is late or its effect is there already
+    in the pools for too long         dearer; void where it is late
+    the chain's nonce is past it      somebody else sends with this key: the service ends
+    a nonce below it is not used      what we signed with that nonce again; else a filler
+"""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from ogpu_provider.chain.courier import Courier
+from ogpu_provider.chain.desk import Desk, filler
+from ogpu_provider.chain.flights import Flight, Flights
+from ogpu_provider.chain.outbox import Outbox
+from ogpu_provider.chain.receipts import Account, Node, Receipt, read_balance, read_known, read_receipts
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.errors import ForeignNonce, RpcRejected
+from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
+
+log = structlog.get_logger(__name__)
+
+STUCK_BLOCKS = 3
+STUCK_S = 12.0
+"""A transaction that lay in the pools for so many blocks and seconds is signed again, dearer."""
+REFUSALS = 4
+"""So many refusals of the same bytes make a dearer offer, where the account can pay for it."""
+
+_S = IntentState
+
+Present = Callable[[Intent], Awaitable[bool]]
+
+
+class Upkeep:
+    """`present` says whether an intent's effect is on chain, by whatever way."""
+
+    def __init__(
+        self,
+        rpc: Node,
+        outbox: Outbox,
+        flights: Flights,
+        desk: Desk,
+        courier: Courier,
+        clock: Clock,
+        present: Present,
+        confirmations: int,
+    ) -> None:
+        self._rpc = rpc
+        self._outbox = outbox
+        self._flights = flights
+        self._desk = desk
+        self._courier = courier
+        self._clock = clock
+        self._present = present
+        self._confirmations = confirmations
+        self._gaps: dict[int, int] = {}
+
+    # What is looked at.
+
+    def due(self) -> list[Flight]:
+        """Flights that there is something to ask the chain about."""
+        return [flight for flight in self._flights if self._is_due(flight)]
+
+    def stuck(self, flight: Flight) -> bool:
+        """Whether it was sent long ago, in blocks and in seconds, and is in none."""
+        return (
+            flight.row.state in (_S.SENT, _S.SIGNED)
+            and bool(flight.txs)
+            and self._flights.observed - flight.sent_block >= STUCK_BLOCKS
+            and self._clock.now() - flight.txs[-1].signed_at >= STUCK_S
+        )
+
+    def may_retry(self, flight: Flight) -> bool:
+        return flight.retry_at is None or self._clock.monotonic() >= flight.retry_at
+
+    def _is_due(self, flight: Flight) -> bool:
+        """A doubt, a depth reached, a block too many, a retry."""
+        state = flight.row.state
+        if state is _S.MINED:
+            return flight.suspect or self._deep(flight.row.block_number or 0)
+        if state is _S.SENT:
+            return flight.suspect or self._flights.observed > flight.sent_block + 1
+        return state is _S.SIGNED and (flight.suspect or self.may_retry(flight))
+
+    # What is done.
+
+    async def inspect(self, due: list[Flight]) -> None:
+        """Compare with the chain, and act. Raises RpcUnavailable, KeyRefused, StoreError."""
+        seen_in = {
+            tx.hash: flight.row.block_number
+            for flight in due
+            for tx in flight.txs
+            if flight.row.block_number is not None
+        }
+        found = await read_receipts(self._rpc, [tx.hash for flight in due for tx in flight.txs], seen_in)
+        pending: list[Flight] = []
+        for flight in due:
+            flight.suspect = False
+            receipt = next((r for tx in flight.txs if (r := found.get(tx.hash))), None)
+            if receipt is not None:
+                await self._apply(flight, receipt)
+            elif all(tx.hash in found for tx in flight.txs):
+                pending.append(flight)
+        if not pending:
+            return
+        known = await read_known(self._rpc, [tx.hash for flight in pending for tx in flight.txs])
+        for flight in pending:
+            if flight.row.state is _S.MINED:
+                log.warning("tx.block_undone", intent=flight.key, block=flight.row.block_number)
+                await self._flights.undone(flight, head=self._flights.observed)
+            if any(known.get(tx.hash) for tx in flight.txs):
+                await self._in_a_pool(flight)
+            elif self.may_retry(flight):
+                await self._in_no_pool(flight)
+
+    async def _in_a_pool(self, flight: Flight) -> None:
+        await self._flights.sent(flight)
+        if not self.stuck(flight) or not self.may_retry(flight):
+            return
+        lowest = min(f.row.nonce for f in self._flights if f.row.nonce is not None and f.row.state is not _S.MINED)
+        if flight.row.nonce != lowest and not self._desk.too_low(flight.txs[-1]):
+            return  # it waits for the one in front of it
+        late = self._desk.late(flight.row)
+        log.warning("tx.stuck", intent=flight.key, nonce=flight.row.nonce, fee=flight.txs[-1].max_fee, late=late)
+        await self._again(flight, await (self._desk.void(flight) if late else self._desk.dearer(flight)))
+
+    async def _in_no_pool(self, flight: Flight) -> None:
+        if not flight.voided and (self._desk.late(flight.row) or await self.is_present(flight.row.intent)):
+            log.warning("tx.not_sent_any_more", intent=flight.key, nonce=flight.row.nonce)
+            await self._again(flight, await self._desk.void(flight))
+        elif flight.refusals >= REFUSALS and await self._can_pay(flight):
+            await self._again(flight, await self._desk.dearer(flight))
+        else:
+            self._courier.send(flight, flight.txs[-1])
+
+    async def _again(self, flight: Flight, tx: SignedTx | None) -> None:
+        """Send what replaces the last bytes; without it a void or dearer offer is tried for after a pause."""
+        if tx is None:
+            flight.retry_at = self._clock.monotonic() + STUCK_S
+            return
+        self._courier.send(flight, tx)
+
+    async def _can_pay(self, flight: Flight) -> bool:
+        """Whether it is not for want of coin that nodes refuse a transaction."""
+        balance = await read_balance(self._rpc, self._desk.address)
+        if balance >= flight.ceiling:
+            return True
+        log.error("tx.no_coin", intent=flight.key, balance=balance, needed=flight.ceiling)
+        return False
+
+    async def _apply(self, flight: Flight, receipt: Receipt) -> None:
+        """A transaction that failed is no more final than one that worked: both wait for their depth."""
+        flight.passed = None
+        if not self._deep(receipt.block_number):
+            await self._flights.mined(receipt.tx_hash, receipt.block_number, receipt.block_hash)
+            return
+        self._desk.account_for(flight, receipt)
+        void = next(tx.void for tx in flight.txs if tx.hash == receipt.tx_hash)
+        outcome = _S.ABANDONED if void else _S.CONFIRMED if receipt.succeeded else _S.REVERTED
+        await self._courier.close(
+            flight,
+            outcome,
+            why="its nonce was given up" if void else "",
+            tx_hash=receipt.tx_hash,
+            block_number=receipt.block_number,
+            block_hash=receipt.block_hash,
+            gas_used=receipt.gas_used,
+            fee_paid=receipt.fee_paid,
+        )
+
+    # Nonces.
+
+    async def compare(self, account: Account) -> None:
+        """Hold our nonces against the chain's. Raises ForeignNonce, RpcUnavailable, StoreError."""
+        if account.nonce > self._flights.next_nonce:
+            raise _foreign(account.nonce - 1)
+        await self._passed(account)
+        await self._fill(account)
+
+    async def _passed(self, account: Account) -> None:
+        """Nonces that the chain has used while no transaction of ours was in a block; believed after some blocks."""
+        observed = self._flights.observed
+        for flight in self._flights:
+            if flight.row.nonce is None or flight.row.state not in (_S.SIGNED, _S.SENT):
+                continue
+            if flight.row.nonce >= account.nonce:
+                flight.passed = None
+            elif flight.passed is None:
+                flight.passed, flight.suspect = observed, True
+            elif observed - flight.passed > max(self._confirmations, 1):
+                found = await read_receipts(self._rpc, [tx.hash for tx in flight.txs])
+                if len(found) == len(flight.txs) and not any(found.values()):
+                    await self._taken(flight, account)
+
+    async def _taken(self, flight: Flight, account: Account) -> None:
+        if flight.row.intent.effect is not Effect.FILL:
+            raise _foreign(flight.row.nonce or 0)
+        await self._courier.close(flight, _S.ABANDONED, why="the gap is filled")
+
+    async def _fill(self, account: Account) -> None:
+        """A nonce that nothing in flight has, while the chain waits for it; believed after some blocks."""
+        carried = {flight.row.nonce for flight in self._flights if flight.row.nonce is not None}
+        gaps = [n for n in range(account.nonce, self._flights.next_nonce) if n not in carried]
+        observed = self._flights.observed
+        self._gaps = {nonce: self._gaps.get(nonce, observed) for nonce in gaps}
+        for nonce, since in self._gaps.items():
+            if observed - since < STUCK_BLOCKS:
+                continue
+            if signed := await self._outbox.signed_at(nonce):
+                await self._refill(signed)
+            elif nonce < self._flights.highest_open_nonce():
+                key = next(flight.key for flight in self._flights if flight.row.nonce is not None)
+                if await self._outbox.plan(filler(nonce, self._desk.address, key), at=self._clock.now()):
+                    log.warning("tx.gap_filled", nonce=nonce)
+                    self._courier.woken.set()
+
+    async def _refill(self, signed: list[SignedTx]) -> None:
+        """The block of a closed intent was undone: it goes on where it was."""
+        found = await read_receipts(self._rpc, [tx.hash for tx in signed])
+        row = await self._outbox.intent(signed[-1].intent_key)
+        if row is None or row.block_number is None or len(found) < len(signed) or any(found.values()):
+            return
+        log.warning("tx.reopened", intent=row.intent.key, nonce=row.nonce, block=row.block_number)
+        await self._flights.reopen(row.intent.key, head=self._flights.observed)
+
+    async def is_present(self, intent: Intent) -> bool:
+        """Whether its effect is there. What the contract does not say is taken as no."""
+        try:
+            return await self._present(intent)
+        except RpcRejected:
+            return False
+
+    def _deep(self, block_number: int) -> bool:
+        return self._flights.observed - block_number >= self._confirmations
+
+
+def _foreign(nonce: int) -> ForeignNonce:
+    return ForeignNonce(
+        f"nonce {nonce} of the provider key was used by a transaction that this host never signed",
+        remedy="another host or program sends with this key: stop it, or give this host a key of its own",
+    )
