@@ -24,7 +24,7 @@ from ogpu_provider.devnet.provider_process import ProviderProcess
 from ogpu_provider.devnet.publishing import publish_sample
 from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.intent import Effect
-from ogpu_provider.domain.task import JournalLine, Task, TaskState
+from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.store.reader import SqliteReader
 from tests.waiting import open_when_there, sources_ready, until
@@ -160,7 +160,8 @@ async def _legs(network: LocalNetwork, proxy: RpcProxy, reader: SqliteReader, ad
     for row in await reader.intents_of(address):
         for tx in await reader.signed(row.intent.key):
             sent[row.intent.effect] = proxy.sent["0x" + tx.raw.hex()]
-    lines = await reader.history(address)
+    called_back = await reader.result_at(address)
+    assert called_back is not None
     async with JsonRpc(network.node.rpc_url) as rpc:
         stamps = [
             int((await rpc.call("eth_getBlockByNumber", hex(number), False))["timestamp"], 16)
@@ -168,15 +169,10 @@ async def _legs(network: LocalNetwork, proxy: RpcProxy, reader: SqliteReader, ad
         ]
     return {
         "attempt": sent[Effect.ATTEMPT] - proxy.heads[task.seen_block],
-        "response": sent[Effect.SUBMIT_RESPONSE] - _result_at(lines, task),
+        "response": sent[Effect.SUBMIT_RESPONSE] - called_back,
         "finalized": float(stamps[1] - stamps[0]),
         "settled": float(task.state is TaskState.SETTLED),
     }
-
-
-def _result_at(lines: Sequence[JournalLine], task: Task) -> float:
-    """PRODUCED is saved by the stage that the stored result woke."""
-    return next(line.at for line in lines if line.after is TaskState.PRODUCED)
 
 
 def _machine() -> dict[str, Any]:

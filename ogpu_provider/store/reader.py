@@ -5,17 +5,30 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
+from ogpu_provider.domain.earnings import Entry
 from ogpu_provider.domain.intent import IntentRow, SignedTx
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import OVER, JournalLine, Task, TaskState
 from ogpu_provider.domain.units import Address, Hash
+from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store.database import Database
-from ogpu_provider.store.rows import Row, intent_of, line_of, signed_of, source_of, task_of
+from ogpu_provider.store.rows import Row, entry_of, intent_of, line_of, signed_of, source_of, task_of, wish_of
 
 T = TypeVar("T")
 
 _TASK = "SELECT tasks.*, inputs.data FROM tasks LEFT JOIN inputs ON inputs.task = tasks.address "
 _LIVE = f"state NOT IN ({', '.join(repr(str(s)) for s in sorted(OVER))}) "
+
+_PAYMENTS = (
+    "SELECT journal.at, 'payment' AS kind, source, environment, payment AS paid, '0' AS fee "
+    "FROM journal JOIN tasks ON tasks.address = journal.task WHERE journal.after = 'settled' AND journal.at >= ?"
+)
+_FEES = (  # a transaction that failed, or did nothing, cost its fee all the same
+    "SELECT intents.updated_at AS at, effect AS kind, coalesce(tasks.source, sources.address) AS source, "
+    "coalesce(tasks.environment, sources.environment) AS environment, '0' AS paid, fee_paid AS fee FROM intents "
+    "LEFT JOIN tasks ON tasks.address = intents.subject LEFT JOIN sources ON sources.address = intents.subject "
+    "WHERE intents.state IN ('confirmed', 'reverted', 'abandoned') AND fee_paid IS NOT NULL AND intents.updated_at >= ?"
+)
 
 
 class SqliteReader:
@@ -86,8 +99,21 @@ class SqliteReader:
     async def result(self, task: Address) -> bytes | None:
         return await self._one("SELECT body FROM results WHERE task = ?", lambda row: bytes(row["body"]), task)
 
+    async def result_at(self, task: Address) -> float | None:
+        """When the result was taken in, unix seconds."""
+        return await self._one("SELECT at FROM results WHERE task = ?", lambda row: float(row["at"]), task)
+
     async def sources(self) -> list[ServedSource]:
         return await self._all("SELECT * FROM sources ORDER BY rowid", source_of)
+
+    async def wishes(self) -> list[Wish]:
+        """What the operator asked for at run time, oldest first."""
+        return await self._all("SELECT * FROM wishes ORDER BY at, subject", wish_of)
+
+    async def entries(self, since: float = 0.0) -> list[Entry]:
+        """Settled payments and fees paid, as of when the journal learnt of them, at or after `since`; oldest first."""
+        found = await self._all(_PAYMENTS, entry_of, since) + await self._all(_FEES, entry_of, since)
+        return sorted(found, key=lambda entry: entry.at)
 
     async def intent(self, key: str) -> IntentRow | None:
         return await self._one("SELECT * FROM intents WHERE key = ?", intent_of, key)
@@ -106,6 +132,17 @@ class SqliteReader:
     async def highest_nonce(self) -> int | None:
         found: int | None = await self._one("SELECT max(nonce) AS nonce FROM signed", lambda row: row["nonce"])
         return found
+
+    async def signed_at(self, nonce: int) -> list[SignedTx]:
+        return await self._all("SELECT * FROM signed WHERE nonce = ? ORDER BY seq", signed_of, nonce)
+
+    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
+        sql = (
+            "SELECT signed.*, intents.* FROM intents JOIN signed ON signed.hash = intents.tx_hash "
+            "WHERE intents.state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL "
+            "AND updated_at >= ? ORDER BY updated_at"
+        )
+        return await self._all(sql, lambda row: (intent_of(row), signed_of(row)), at)
 
     async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
         sql = "SELECT intents.* FROM intents JOIN signed ON signed.intent_key = intents.key WHERE signed.hash = ?"
@@ -129,15 +166,4 @@ async def open_readonly(path: Path) -> SqliteReader:
     """
     database = Database(path, readonly=True)
     await database.open()
-    async def signed_at(self, nonce: int) -> list[SignedTx]:
-        return await self._all("SELECT * FROM signed WHERE nonce = ? ORDER BY seq", signed_of, nonce)
-
-    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
-        sql = (
-            "SELECT signed.*, intents.* FROM intents JOIN signed ON signed.hash = intents.tx_hash "
-            "WHERE intents.state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL "
-            "AND updated_at >= ? ORDER BY updated_at"
-        )
-        return await self._all(sql, lambda row: (intent_of(row), signed_of(row)), at)
-
     return SqliteReader(database)
