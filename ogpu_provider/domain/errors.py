@@ -15,6 +15,8 @@
     ├── DispatchError        dispatch.*   a source container's HTTP answer
     ├── StoreError           store.*      the database
     │   └── StaleRow                      somebody else moved the task first
+    ├── ControlError         control.*    the socket between the commands and the daemon
+    │   └── ControlRefused                the daemon said no, with its own code
     └── DevnetError          devnet.*     the local network
 
 `code` is stable: scripts, metrics and tests use it. `retry` is the only thing a caller decides on; message
@@ -69,13 +71,13 @@ class WrongNetwork(ChainError):
     default_retry = Retry.NEVER
 
 
-class KeyRefused(ProviderError):
-    default_code = "key.refused"
 class ForeignNonce(ChainError):
     default_code = "chain.foreign_nonce"
     default_retry = Retry.NEVER
 
 
+class KeyRefused(ProviderError):
+    default_code = "key.refused"
 
 
 class FetchError(ProviderError):
@@ -109,6 +111,14 @@ class StoreError(ProviderError):
 class StaleRow(StoreError):
     default_code = "store.stale"
     default_retry = Retry.NOW
+
+
+class ControlError(ProviderError):
+    default_code = "control.failed"
+
+
+class ControlRefused(ControlError):
+    default_code = "control.refused"
 
 
 class DevnetError(ProviderError):

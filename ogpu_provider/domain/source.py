@@ -71,6 +71,7 @@ class SourceState(StrEnum):
     WANTED -> UNFIT        it cannot be served here; `code` and `reason` say why, retried later if that may help
     READY  -> WANTED       something changed: params, compose file, project gone
     any    -> DROPPED      inactive on chain, removed by the operator or by RemoveContainer
+    UNFIT with `source.leaving`: the operator removed it, and tasks that were accepted are finished first
     """
 
     WANTED = "wanted"

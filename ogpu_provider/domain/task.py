@@ -52,6 +52,8 @@ _S = TaskState
 OVER = frozenset({_S.SETTLED, _S.LOST, _S.DECLINED, _S.FAILED, _S.EXPIRED, _S.CANCELED})
 HOLDING = frozenset({_S.ADMITTED, _S.READY, _S.ATTEMPTED, _S.EXECUTING})
 """States in which a task holds its lease. Nothing else decides it, so no path can leak one."""
+AT_WORK = HOLDING | {_S.PRODUCED, _S.PINNED}
+"""Accepted, and our part is not done yet."""
 
 _ENDS = frozenset({_S.FAILED, _S.EXPIRED, _S.CANCELED, _S.LOST})
 EDGES: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(

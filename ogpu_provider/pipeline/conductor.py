@@ -15,7 +15,7 @@ from ogpu_provider.domain.errors import ProviderError, Retry, StaleRow
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.resources import task_holder
-from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
+from ogpu_provider.domain.task import AT_WORK, Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.ports import Ports
@@ -86,8 +86,12 @@ class Conductor:
                 driver.wake.set()
 
     def busy(self, source: Address) -> bool:
-        """Whether a task of the source is somewhere between admission and its result."""
-        return any(d.source == source and d.state is not TaskState.SEEN for d in self._drivers.values())
+        """Whether a task of the source is somewhere between admission and its response."""
+        return any(d.source == source and d.state in AT_WORK for d in self._drivers.values())
+
+    def waits(self) -> dict[Address, str]:
+        """What each live task waits for; empty while its stage runs."""
+        return {address: driver.waiting for address, driver in self._drivers.items()}
 
     async def apply(self, address: Address, decide: Callable[[Task], Transition | Mapping[str, object] | None]) -> None:
         """Let a fact act on a row: `decide` gives a transition, changed fields, or None; then the task goes on."""
@@ -221,7 +225,7 @@ class Conductor:
         if driver := self._drivers.get(task.address):
             driver.state = saved.state
         if saved.lease is None and self._ports.scheduler.release(task_holder(saved.address)):
-            self._room_again()
+            self.nudge_seen()
         self._tell(saved, task.state, step)
         if task.state is TaskState.EXECUTING and saved.state is not TaskState.EXECUTING and self._group:
             self._group.create_task(self._keep_logs(task), name=f"logs {task.address}")
@@ -241,7 +245,8 @@ class Conductor:
         except ProviderError as error:
             log.warning("task_logs_not_kept", task=task.address, code=error.code, error=str(error))
 
-    def _room_again(self) -> None:
+    def nudge_seen(self) -> None:
+        """There is room again, or the operator changed his mind: tasks that are not admitted look again."""
         for driver in self._drivers.values():
             if driver.state is TaskState.SEEN and driver.waiting:
                 driver.wake.set()

@@ -17,6 +17,7 @@ from ogpu_provider.domain.resources import Device, Host, Lease
 from ogpu_provider.domain.source import Environment, ServedSource, SourceParams
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, Transition
 from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.domain.wish import Wish
 
 
 class Journal(Protocol):
@@ -73,6 +74,20 @@ class Journal(Protocol):
 
     async def save_source(self, source: ServedSource) -> None: ...
 
+    async def open_intents(self) -> list[IntentRow]:
+        """Transactions of ours that are not done with."""
+        ...
+
+    async def wishes(self) -> list[Wish]:
+        """What the operator asked for at run time, oldest first."""
+        ...
+
+    async def wish(self, wish: Wish) -> None:
+        """Keep a wish, in place of the last one about its subject."""
+        ...
+
+    async def unwish(self, subject: str) -> None: ...
+
 
 class Chain(Protocol):
     """Reads of contract state, and calldata for what we want to do."""
@@ -107,6 +122,8 @@ class Chain(Protocol):
     def intent_submit(self, task: Address, link: str, payment: Wei, deadline: float) -> Intent: ...
 
     def intent_register(self, source: Address, environment: Environment) -> Intent: ...
+
+    def intent_unregister(self, source: Address) -> Intent: ...
 
 
 class Sender(Protocol):
@@ -233,11 +250,15 @@ class Policy:
 
 
 class SourceBook:
-    """The sources that we serve or mean to, as the stages see them; written by the source keeper."""
+    """The sources that we serve or mean to, as the stages see them; written by the source keeper.
+
+    `paused`: the operator wants no new task; what is owed goes on.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[Address, ServedSource] = {}
         self.paired = True
+        self.paused = False
 
     def get(self, address: Address) -> ServedSource | None:
         return self._rows.get(address)

@@ -27,6 +27,7 @@ from ogpu_provider.domain.source import (
     SourceStatus,
 )
 from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.wish import Want, Wish
 from ogpu_provider.pipeline.ports import Ports
 
 log = structlog.get_logger()
@@ -78,9 +79,16 @@ class SourceKeeper:
         self._group: asyncio.TaskGroup | None = None
         self._composes: dict[Address, bytes] = {}
         self._limit = asyncio.Semaphore(policy.at_once)
+        self._added: set[Address] = set()
+        self._leaving: dict[Address, Want] = {}
 
     async def restore(self) -> None:
         """Read our sources from the journal and the devices that running projects hold. Before `run`."""
+        for wish in await self._ports.journal.wishes():
+            if wish.source and wish.want is Want.SERVE:
+                self._added.add(wish.source)
+            elif wish.source:
+                self._leaving[wish.source] = wish.want
         for row in await self._ports.journal.sources():
             self._ports.book.put(
                 replace(row, state=SourceState.WANTED) if row.state is not SourceState.DROPPED else row
@@ -92,8 +100,8 @@ class SourceKeeper:
         async with asyncio.TaskGroup() as self._group:
             for row in self._ports.book.all():
                 if row.state is not SourceState.DROPPED:
-                    self.want(row.address)
-            for address in self._policy.listed:
+                    self._start(row.address)
+            for address in self._policy.listed | self._added:
                 self.want(address)
             if self._policy.serve_all:
                 await self._discover()
@@ -112,12 +120,48 @@ class SourceKeeper:
                 return
 
     def want(self, address: Address) -> None:
-        """Serve a source from now on (again). A denied one stays out."""
-        if address in self._policy.denied:
+        """Serve a source from now on (again). A denied one stays out, and one that the operator removed."""
+        if address in self._policy.denied or address in self._leaving:
             return
         row = self._ports.book.get(address)
         if row is None or row.state is SourceState.DROPPED:
             self._ports.book.put(ServedSource(address, SourceState.WANTED, updated_at=self._ports.clock.now()))
+        self._start(address)
+
+    async def add(self, address: Address) -> None:
+        """The operator wants it, whatever the settings list. Raises Unfit (`source.denied`)."""
+        if address in self._policy.denied:
+            raise Unfit(f"{address} is in sources.deny", code="source.denied", remedy="take it out of the settings")
+        await self._ports.journal.wish(Wish(address, Want.SERVE, self._ports.clock.now()))
+        if self._leaving.pop(address, None) and (row := self._ports.book.get(address)):
+            self._ports.book.put(replace(row, state=SourceState.WANTED, code="", reason=""))
+        self.want(address)
+
+    async def leave(self, address: Address, *, unregister: bool) -> None:
+        """The operator is done with it: no new task, and when none is at work any more the project goes down.
+
+        The registration stays unless `unregister`; then it is undone after the last response was sent.
+        """
+        want = Want.UNREGISTER if unregister else Want.LEAVE
+        await self._ports.journal.wish(Wish(address, want, self._ports.clock.now()))
+        self._leaving[address] = want
+        self._added.discard(address)
+        text = "the operator removed it; what was accepted is finished first"
+        await self._put(replace(self._row(address), state=SourceState.UNFIT, code="source.leaving", reason=text))
+        self._start(address)
+
+    def retry(self, address: Address) -> None:
+        """Look again now, whatever pause was meant. Raises Unfit (`source.not_served`)."""
+        if self._row(address).state is SourceState.DROPPED or address not in self._wakes:
+            raise Unfit(f"{address} is not served here", code="source.not_served", remedy="add it")
+        self.changed(address)
+
+    def finished(self, address: Address) -> None:
+        """One of its tasks is over: a source that is being left may be rid of its last."""
+        if address in self._leaving:
+            self.changed(address)
+
+    def _start(self, address: Address) -> None:
         if wake := self._wakes.get(address):
             wake.set()
         elif self._group:
@@ -176,7 +220,7 @@ class SourceKeeper:
     async def _try_to_serve(self, address: Address) -> ProviderError | None:
         try:
             async with self._limit:
-                await self._serve(address)
+                await (self._leave(address) if address in self._leaving else self._serve(address))
         except ProviderError as error:
             row = self._row(address)
             if row.state is not SourceState.DROPPED:
@@ -203,9 +247,9 @@ class SourceKeeper:
             row = replace(row, state=SourceState.WANTED, code="", reason="")
             await self._put(row)
         devices = await self._bring_up(row, environment, compose)
-        if not registered:
+        if not registered and address not in self._leaving:
             await self._register(address, environment)
-        if self._row(address).state is SourceState.DROPPED:
+        if self._row(address).state is SourceState.DROPPED or address in self._leaving:
             return
         ready = replace(row, state=SourceState.READY, registered=True, devices=devices, code="", reason="")
         await self._put(ready)
@@ -225,9 +269,22 @@ class SourceKeeper:
             raise
         return tuple(device.id for device in devices)
 
+    async def _leave(self, address: Address) -> None:
+        if self._busy(address):
+            raise Unfit(self._row(address).reason, code="source.leaving", retry=Retry.LATER)
+        await self._ports.runtime.down(address)
+        self._ports.scheduler.release(source_holder(address))
+        if self._leaving.get(address) is Want.UNREGISTER and await self._ports.chain.registered_environment(address):
+            await self._sent("unregistration", self._ports.chain.intent_unregister(address))
+            self._ports.book.put(replace(self._row(address), registered=False))
+        if address in self._leaving:
+            await self._drop(address, "source.left", "the operator removed it")
+
     async def _register(self, address: Address, environment: Environment) -> None:
-        """Plan the registration once, then wait for its transaction. A refused one is planned anew next time."""
-        intent = self._ports.chain.intent_register(address, environment)
+        await self._sent("registration", self._ports.chain.intent_register(address, environment))
+
+    async def _sent(self, what: str, intent: Intent) -> None:
+        """Plan it once, then wait for its transaction. A refused one is planned anew next time."""
         intent = await self._unused(intent)
         await self._ports.journal.plan(intent, at=self._ports.clock.now())
         self._ports.sender.wake()
@@ -235,12 +292,12 @@ class SourceKeeper:
         while self._ports.clock.monotonic() < give_up:
             row = await self._ports.journal.intent(intent.key)
             if row and row.state in (IntentState.REVERTED, IntentState.ABANDONED):
-                text = "the chain refused the registration: check lockup, pairing and the source's minimum"
-                raise Unfit(text, code="register.reverted", retry=Retry.LATER)
+                text = f"the chain refused the {what}: check lockup, pairing and the source's minimum"
+                raise Unfit(text, code=f"{intent.effect}.reverted", retry=Retry.LATER)
             if row and row.state in (IntentState.MINED, IntentState.CONFIRMED):
                 return
             await self._ports.clock.sleep(0.2)
-        raise EngineError("the registration is not in a block yet", code="register.pending", retry=Retry.LATER)
+        raise EngineError(f"the {what} is not in a block yet", code=f"{intent.effect}.pending", retry=Retry.LATER)
 
     async def _unused(self, intent: Intent) -> Intent:
         """The first key of this effect that is still open or was never planned."""

@@ -9,6 +9,7 @@ from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store import moves
 
 
@@ -23,6 +24,7 @@ class MemoryStore:
         self._sources: dict[Address, ServedSource] = {}
         self._intents: dict[str, IntentRow] = {}
         self._signed: dict[Hash, SignedTx] = {}
+        self._wishes: dict[str, Wish] = {}
 
     async def close(self) -> None: ...
 
@@ -121,6 +123,15 @@ class MemoryStore:
     async def save_source(self, source: ServedSource) -> None:
         self._sources[source.address] = source
 
+    async def wishes(self) -> list[Wish]:
+        return sorted(self._wishes.values(), key=lambda wish: (wish.at, wish.subject))
+
+    async def wish(self, wish: Wish) -> None:
+        self._wishes[wish.subject] = wish
+
+    async def unwish(self, subject: str) -> None:
+        self._wishes.pop(subject, None)
+
     async def open_intents(self) -> list[IntentRow]:
         return [row for row in self._intents.values() if row.state.open]
 
@@ -164,17 +175,6 @@ class MemoryStore:
     async def highest_nonce(self) -> int | None:
         return max((tx.nonce for tx in self._signed.values()), default=None)
 
-    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
-        tx = self._signed.get(tx_hash)
-        return None if tx is None else self._intents[tx.intent_key]
-
-    def _intent(self, key: str) -> IntentRow:
-        row = self._intents.get(key)
-        if row is None:
-            raise StoreError(f"no intent {key}", code="store.no_intent")
-        return row
-
-    def _replace(self, before: Task, after: Task) -> None:
     async def signed_at(self, nonce: int) -> list[SignedTx]:
         return [tx for tx in self._signed.values() if tx.nonce == nonce]
 
@@ -186,6 +186,17 @@ class MemoryStore:
         ]
         return sorted(found, key=lambda pair: pair[0].updated_at)
 
+    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
+        tx = self._signed.get(tx_hash)
+        return None if tx is None else self._intents[tx.intent_key]
+
+    def _intent(self, key: str) -> IntentRow:
+        row = self._intents.get(key)
+        if row is None:
+            raise StoreError(f"no intent {key}", code="store.no_intent")
+        return row
+
+    def _replace(self, before: Task, after: Task) -> None:
         row = self._tasks.get(before.address)
         if row is None:
             raise StoreError(f"no task {before.address}", code="store.no_task")

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from dataclasses import asdict, fields
 
+from ogpu_provider.domain.earnings import Entry
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.source import (
     DeliveryMethod,
@@ -16,6 +17,7 @@ from ogpu_provider.domain.source import (
 from ogpu_provider.domain.task import JournalLine, Task, TaskState
 from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.domain.wish import Want, Wish
 
 Row = sqlite3.Row
 Values = dict[str, object]
@@ -80,9 +82,9 @@ def intent_values(row: IntentRow) -> Values:
         "subject": intent.subject,
         "to": intent.to,
         "data": intent.data,
+        "value": str(intent.value),
         "deadline": intent.deadline,
         "state": row.state,
-        "value": str(intent.value),
         "nonce": row.nonce,
         "tx_hash": row.tx_hash,
         "block_number": row.block_number,
@@ -102,9 +104,9 @@ def intent_of(row: Row) -> IntentRow:
         to=Address(row["to"]),
         data=row["data"],
         deadline=row["deadline"],
+        value=int(row["value"]),
     )
     return IntentRow(
-        value=int(row["value"]),
         intent=intent,
         state=IntentState(row["state"]),
         nonce=row["nonce"],
@@ -133,9 +135,9 @@ def signed_of(row: Row) -> SignedTx:
         max_fee=int(row["max_fee"]),
         tip_fee=None if row["tip_fee"] is None else int(row["tip_fee"]),
         signed_at=row["signed_at"],
+        void=bool(row["void"]),
     )
 
-        void=bool(row["void"]),
 
 def source_values(source: ServedSource) -> Values:
     params = None
@@ -179,3 +181,22 @@ def _params_of(text: str) -> SourceParams:
     plain["delivery"] = DeliveryMethod(plain["delivery"])
     plain["status"] = SourceStatus(plain["status"])
     return SourceParams(**plain)
+
+
+def wish_values(wish: Wish) -> Values:
+    return {"subject": wish.subject, "wish": wish.want, "at": wish.at}
+
+
+def wish_of(row: Row) -> Wish:
+    return Wish(row["subject"], Want(row["wish"]), row["at"])
+
+
+def entry_of(row: Row) -> Entry:
+    return Entry(
+        at=row["at"],
+        kind=row["kind"],
+        source=None if row["source"] is None else Address(row["source"]),
+        environment=None if row["environment"] is None else Environment(row["environment"]),
+        paid=int(row["paid"]),
+        fee=int(row["fee"]),
+    )

@@ -12,6 +12,7 @@ from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store import moves
 from ogpu_provider.store.database import Database
 from ogpu_provider.store.reader import SqliteReader
@@ -24,6 +25,7 @@ from ogpu_provider.store.rows import (
     signed_values,
     source_values,
     task_values,
+    wish_values,
 )
 
 Connection = sqlite3.Connection
@@ -98,6 +100,14 @@ class SqliteStore(SqliteReader):
         update = ", ".join(f"{name} = excluded.{name}" for name in values if name != "address")
         sql = _insert("sources", values) + f" ON CONFLICT (address) DO UPDATE SET {update}"
         await self._database.write(lambda c: c.execute(sql, tuple(values.values())))
+
+    async def wish(self, wish: Wish) -> None:
+        values = wish_values(wish)
+        sql = _insert("wishes", values, "OR REPLACE")
+        await self._database.write(lambda c: c.execute(sql, tuple(values.values())))
+
+    async def unwish(self, subject: str) -> None:
+        await self._database.write(lambda c: c.execute("DELETE FROM wishes WHERE subject = ?", (subject,)))
 
     async def put_signed(self, tx: SignedTx) -> None:
         """Raises StoreError store.nonce_taken if the nonce carries another intent, store.intent_closed, .no_intent."""

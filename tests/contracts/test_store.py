@@ -23,6 +23,7 @@ from ogpu_provider.domain.source import (
 from ogpu_provider.domain.task import EDGES, ResultOutcome, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.domain.wish import Want, Wish
 from ogpu_provider.pipeline.ports import Journal
 from ogpu_provider.store.memory import MemoryStore
 from ogpu_provider.store.sqlite import SqliteStore
@@ -389,3 +390,15 @@ async def test_the_twins_never_differ(
     assert await file.lines() == await memory.lines()
     assert await file.open_intents() == await memory.open_intents()
     await file.close()
+
+
+async def test_the_last_wish_about_a_subject_holds(store: Store) -> None:
+    assert await store.wishes() == []
+    await store.wish(Wish("pause", Want.PAUSE, 5.0))
+    await store.wish(Wish(SOURCE, Want.SERVE, 6.0))
+    await store.wish(Wish(SOURCE, Want.LEAVE, 7.0))
+    assert await store.wishes() == [Wish("pause", Want.PAUSE, 5.0), Wish(SOURCE, Want.LEAVE, 7.0)]
+    assert [wish.source for wish in await store.wishes()] == [None, SOURCE]
+    await store.unwish("pause")
+    await store.unwish("pause")
+    assert [wish.subject for wish in await store.wishes()] == [SOURCE]

@@ -114,6 +114,10 @@ class FakeChain:
             Effect.REGISTER, source, contracts.register(NEXUS, source, self._provider, environment), None
         )
 
+    def intent_unregister(self, source: Address) -> Intent:
+        what = contracts.unregister(NEXUS, source, self._provider)
+        return self._intent(Effect.UNREGISTER, source, what, None)
+
     # what others do, and what our transactions do once they are in a block
 
     def block(self, timestamp: int | None = None) -> Block:

@@ -30,6 +30,9 @@ async def admit(task: Task, ports: Ports) -> Step:
             known,
             (Reason("time.expired", f"expires at {task.expiry}, {task.expiry - now:.0f} s from now"),),
         )
+    if ports.book.paused and not task.obliged:
+        text = "the operator has paused this provider: no new task is taken"
+        return Transition(TaskState.DECLINED, known, (Reason("provider.paused", text),))
     if source.state is SourceState.WANTED:
         return Wait(give_up, f"source {source.name or source.address} is being prepared", known)
     if not task.function:

@@ -123,3 +123,10 @@ CREATE TABLE sources (
     reason         TEXT    NOT NULL,
     updated_at     REAL    NOT NULL
 ) STRICT;
+
+-- What the operator asked for while the daemon ran: holds over a restart and goes before the settings.
+CREATE TABLE wishes (
+    subject TEXT PRIMARY KEY,
+    wish    TEXT NOT NULL,
+    at      REAL NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -124,6 +124,8 @@ class Daemon:
             effects.append(effect)
             if effect is Effect.REGISTER:
                 facts.append(chain.register(subject))
+            elif effect is Effect.UNREGISTER:
+                chain.unregister(subject)
             elif effect is Effect.ATTEMPT:
                 facts += chain.attempt(subject, tx=tx)
             else:

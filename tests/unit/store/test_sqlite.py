@@ -18,6 +18,7 @@ from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Effect, Intent, SignedTx
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address, Hash
+from ogpu_provider.domain.wish import Want
 from ogpu_provider.store.database import migrations, translate
 from ogpu_provider.store.reader import open_readonly
 from ogpu_provider.store.rows import TASK_COLUMNS
@@ -264,6 +265,7 @@ async def test_every_schema_that_was_ever_written_opens(tmp_path: Path, number: 
     assert (row.tx_hash, row.nonce, tx.raw) == (tx.hash, 3, b"\x02raw")
     (source,) = await store.sources()
     assert source.params is not None
+    assert [(wish.subject, wish.want) for wish in await store.wishes()] == [("pause", Want.PAUSE)]
     assert await store.result(task.address) == b'{"result": 2}'
     assert await store.cursor() == (12, "0x" + "0c" * 32)
     await store.close()
