@@ -17,6 +17,7 @@ import httpx
 import structlog
 
 from ogpu_provider import config, telemetry
+from ogpu_provider.chain.fees import DayBudget, FeeCaps
 from ogpu_provider.chain.networks import Network, devnet, named
 from ogpu_provider.chain.reader import ChainReader
 from ogpu_provider.chain.rpc import Rpc
@@ -80,7 +81,10 @@ async def open_signer(settings: Settings, network: Network) -> Signer:
             remedy="set wallet.password_file, wallet.password_credential or wallet.password_fd",
         )
     key = await keystore.unlock(settings.keystore, password.reveal())
-    return Signer(key, SigningPolicy(network.chain_id, key.address, network.nexus, network.terminal))
+    policy = SigningPolicy(
+        network.chain_id, key.address, network.nexus, network.terminal, fee_cap=settings.fees.max_fee
+    )
+    return Signer(key, policy)
 
 
 async def run(settings: Settings) -> None:
@@ -98,7 +102,9 @@ async def run(settings: Settings) -> None:
         try:
             await daemon.serve()
         except* ProviderError as errors:
-            raise _first(errors) from None
+            error = _first(errors)
+            await journal.note("ended", f"{error.code}: {error}")
+            raise error from None
         finally:
             log.info("daemon_stopped", boot=daemon.ports.boot)
 
@@ -112,6 +118,7 @@ class Daemon:
         network: Network,
         signer: Signer,
         journal: SqliteStore,
+            await journal.note("ended", "")
         rpc: Rpc,
         runtime: "Callable[[Daemon], Projects | Processes]",
     ) -> None:
@@ -127,7 +134,16 @@ class Daemon:
         self._scheduler = HostScheduler(self._inventory.host, _admission_policy(settings))
         head = Head()
         self._sender = Sender(
-            rpc, journal, signer, self.clock, head, self._on_outcome, confirmations=settings.network.confirmations
+            rpc,
+            journal,
+            signer,
+            self.clock,
+            head,
+            self._on_outcome,
+            confirmations=settings.network.confirmations,
+            caps=FeeCaps(settings.fees.max_fee),
+            budget=DayBudget(settings.fees.day_budget),
+            present=self._is_present,
         )
         self._runtime = runtime(self)
         self.metrics = telemetry.Metrics()
@@ -163,6 +179,7 @@ class Daemon:
         async with self._callback, asyncio.TaskGroup() as group:
             group.create_task(self._runtime.watch(), name="engine events")
             group.create_task(self._conductor.run(), name="conductor")
+            started_at=self.clock.now(),
             await self._conductor.started()
             group.create_task(self._sender.run(), name="sender")
             group.create_task(watcher.run(), name="watcher")
@@ -175,6 +192,19 @@ class Daemon:
         await self._pinning.aclose()
         await self._fetcher.aclose()
 
+        self._orders = Orders(self.ports, self._conductor)
+        self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock)
+        self._desk = Desk(
+            network=network.name,
+            ports=self.ports,
+            orders=self._orders,
+            conductor=self._conductor,
+            keeper=self._keeper,
+            scheduler=self._scheduler,
+            account=self._account,
+            metrics=self.metrics,
+            started_at=self.clock.now(),
+        )
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         """One block: first what it says about our transactions, then what it says about tasks and sources."""
         self.ports.head.block = block
@@ -229,6 +259,20 @@ class Daemon:
         return CallbackServer(
             host,
             self.settings.callback.port or remembered_port(self.settings.data_dir / "callback.port", host),
+    async def _is_present(self, intent: Intent) -> bool:
+        """Whether what an intent is for has come about on chain, by whatever way."""
+        chain = self.ports.chain
+        match intent.effect:
+            case Effect.ATTEMPT:
+                return (await chain.standing(intent.subject)).attempted_by_us
+            case Effect.SUBMIT_RESPONSE:
+                return (await chain.standing(intent.subject)).our_response is not None
+            case Effect.REGISTER:
+                return await chain.registered_environment(intent.subject) is not None
+            case Effect.UNREGISTER:
+                return await chain.registered_environment(intent.subject) is None
+        return False
+
             callback_secret(self.settings.data_dir),
             ResultSink(self.ports, self._conductor),
             CallbackLimits(body=self.settings.execution.result_limit),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ogpu_provider.domain.units import Address, Wei, wei
+from ogpu_provider.domain.units import COIN, Address, Wei, wei
 
 APP = "ogpu-provider"
 
@@ -117,6 +117,20 @@ class AdmissionRules(Section):
     slots_per_source: int = Field(1, ge=1, le=4096, description="Tasks at once in one source's container.")
 
 
+class Fees(Section):
+    max_fee_gwei: float = Field(
+        500.0, gt=0, le=1_000_000, allow_inf_nan=False, description="Most to pay for one gas, in gwei."
+    )
+    day_budget: CoinAmount = Field(
+        100 * COIN, description='Most to pay for gas within 24 hours, in coin: "100". What is in flight counts.'
+    )
+
+    @property
+    def max_fee(self) -> Wei:
+        """In wei per gas."""
+        return int(self.max_fee_gwei * 10**9)
+
+
 class Execution(Section):
     response_margin: Seconds = Field(10.0, description="Seconds before expiry when the result must be there.")
     max_run: Seconds = Field(3600.0, description="Seconds after which a task is given up.")
@@ -159,6 +173,7 @@ class Settings(Section):
     sources: Sources = Sources()
     admission: AdmissionRules = AdmissionRules()
     execution: Execution = Execution()
+    fees: Fees = Fees()
     callback: Callback = Callback()
     runtime: Runtime = Runtime()
     logs: Logs = Logs()

@@ -27,6 +27,7 @@ async def status(*, json: AsJson = False, config: ConfigFile = None) -> int:
                 "journal": str(reader.path),
                 "chain_id": int(meta["chain_id"]) if "chain_id" in meta else None,
                 "provider": meta.get("provider"),
+                "ended": meta.get("ended") or None,
                 "block": cursor[0] if cursor else None,
                 "tasks": {state.value: counts.get(state, 0) for state in TaskState},
                 "tasks_live": live,
@@ -38,6 +39,7 @@ async def status(*, json: AsJson = False, config: ConfigFile = None) -> int:
     facts(
         (
             ("daemon", f"runs, process {pid}" if pid is not None else "does not run"),
+            *((("ended by itself", ended),) if (ended := meta.get("ended")) and pid is None else ()),
             ("provider", meta.get("provider")),
             ("chain", meta.get("chain_id")),
             ("read up to", f"block {cursor[0]}" if cursor else "no block yet"),

@@ -19,8 +19,9 @@ from ogpu_provider.domain.task import AT_WORK, Step, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.recovery import decide
 from ogpu_provider.pipeline.stages import STAGES
-from ogpu_provider.pipeline.standing import ended, refused
+from ogpu_provider.pipeline.standing import refused
 
 log = structlog.get_logger()
 
@@ -123,25 +124,37 @@ class Conductor:
             await self.apply(row.intent.subject, lambda task: None if task.state.over else step)
 
     async def recover(self, address: Address) -> None:
-        """Compare a live row with the chain, for logs that were never read. The chain is right."""
-        view = await self._ports.chain.standing(address)
-        head = self._ports.head.block
+        """Compare a live row with chain and engine, for what was never heard. See `recovery` for the table."""
+        ports = self._ports
+        view = await ports.chain.standing(address)
+        intents = await ports.journal.intents_of(address)
+        result = await ports.journal.result(address) is not None
+        up = await self._is_up(address)
 
-        def decide(task: Task) -> Transition | Mapping[str, object] | None:
-            if task.state.over:
-                return None
-            if task.state in (TaskState.SUBMITTED, TaskState.RESPONDED):
-                changes: dict[str, object] = {}
-                if view.our_response and not task.response:
-                    changes["response"] = view.our_response
-                if view.winner and task.finalized_block is None and head:
-                    changes["finalized_block"] = head.number
-                return changes or None if view.our_response else ended(view, self._ports.chain.provider)
-            if view.our_response:  # submitted by this key outside this journal
-                return Transition(TaskState.FAILED, reasons=(Reason("submit.elsewhere", "answered elsewhere"),))
-            return ended(view, self._ports.chain.provider)
+        def look(task: Task) -> Transition | Mapping[str, object] | None:
+            decision = decide(
+                task,
+                view,
+                intents,
+                provider=ports.chain.provider,
+                up=up,
+                result=result,
+                now=ports.head.now(ports.clock),
+                block=ports.head.block.number if ports.head.block else 0,
+            )
+            log.info("task_recovered", task=address, state=task.state, row=decision.row)
+            return decision.step or decision.changes or None
 
-        await self.apply(address, decide)
+        await self.apply(address, look)
+
+    async def _is_up(self, address: Address) -> bool:
+        task = await self._ports.journal.task(address)
+        try:
+            if task is not None:
+                await self._ports.runtime.health(task.source)
+        except ProviderError:
+            return False
+        return task is not None
 
     async def _drive(self, task: Task) -> None:
         driver = self._drivers[task.address]

@@ -18,6 +18,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.recovery import owed
 from ogpu_provider.pipeline.sources import SourceKeeper
 
 log = structlog.get_logger()
@@ -63,7 +64,7 @@ class Intake:
         head, now = self._ports.head, self._ports.clock.now()
         number = head.block.number if head.block else 0
         row = Task(view.address, view.source, TaskState.SEEN, number, now, obliged=view.attempted_by_us)
-        if view.our_response is None and head.now(self._ports.clock) < view.expiry:
+        if owed(view, head.now(self._ports.clock)):
             for task in await self._ports.journal.insert([row]):
                 log.info("task_adopted", task=task.address, source=task.source, obliged=task.obliged)
                 self._conductor.start(task)

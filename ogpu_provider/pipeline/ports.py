@@ -56,6 +56,10 @@ class Journal(Protocol):
 
     async def result(self, task: Address) -> bytes | None: ...
 
+    async def longest_run(self, source: Address, function: str) -> float | None:
+        """Seconds from a container's word that it took a call to its result: the most of late, None if never seen."""
+        ...
+
     async def intent(self, key: str) -> IntentRow | None: ...
 
     async def intents_of(self, subject: Address) -> list[IntentRow]:
@@ -272,7 +276,7 @@ class SourceBook:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything a stage may use."""
+    """Everything a stage may use. `started_at`: since when results are listened for, unix seconds."""
 
     journal: Journal
     chain: Chain
@@ -282,6 +286,7 @@ class Ports:
     scheduler: Scheduler
     clock: Clock
     boot: str
+    started_at: float = 0.0
     head: Head = field(default_factory=Head)
     book: SourceBook = field(default_factory=SourceBook)
     policy: Policy = field(default_factory=Policy)

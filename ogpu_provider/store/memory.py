@@ -11,6 +11,7 @@ from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskStat
 from ogpu_provider.domain.units import Address, Hash, Wei
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store import moves
+from ogpu_provider.store.reader import RUNS
 
 
 class MemoryStore:
@@ -21,6 +22,7 @@ class MemoryStore:
         self._tasks: dict[Address, Task] = {}
         self._lines: list[JournalLine] = []
         self._results: dict[Address, bytes] = {}
+        self._result_times: dict[Address, float] = {}
         self._sources: dict[Address, ServedSource] = {}
         self._intents: dict[str, IntentRow] = {}
         self._signed: dict[Hash, SignedTx] = {}
@@ -99,11 +101,21 @@ class MemoryStore:
             return ResultOutcome.UNKNOWN
         if row.state.over:
             return ResultOutcome.LATE
-        self._results[task] = body
+        self._results[task], self._result_times[task] = body, at
         return ResultOutcome.STORED
 
     async def result(self, task: Address) -> bytes | None:
         return self._results.get(task)
+
+    async def longest_run(self, source: Address, function: str) -> float | None:
+        runs = [
+            max(self._result_times[task.address] - task.accepted_at, 0)
+            for task in self._tasks.values()
+            if (task.source, task.function) == (source, function)
+            and task.accepted_at > 0
+            and task.address in self._result_times
+        ]
+        return max(runs[-RUNS:], default=None)
 
     async def intent(self, key: str) -> IntentRow | None:
         return self._intents.get(key)

@@ -15,6 +15,8 @@ from ogpu_provider.store.database import Database
 from ogpu_provider.store.rows import Row, entry_of, intent_of, line_of, signed_of, source_of, task_of, wish_of
 
 T = TypeVar("T")
+RUNS = 100
+"""So many of the last runs of a function say how long it takes."""
 
 _TASK = "SELECT tasks.*, inputs.data FROM tasks LEFT JOIN inputs ON inputs.task = tasks.address "
 _LIVE = f"state NOT IN ({', '.join(repr(str(s)) for s in sorted(OVER))}) "
@@ -49,7 +51,7 @@ class SqliteReader:
         return await self._database.integrity_check()
 
     async def meta(self) -> dict[str, str]:
-        """`chain_id` and `provider`: whose journal this is."""
+        """`chain_id` and `provider`: whose journal this is. `ended`: why the last daemon ended by itself."""
         return await self._database.read(lambda c: dict(c.execute("SELECT key, value FROM meta")))
 
     async def cursor(self) -> tuple[int, Hash] | None:
@@ -108,6 +110,14 @@ class SqliteReader:
 
     async def wishes(self) -> list[Wish]:
         """What the operator asked for at run time, oldest first."""
+    async def longest_run(self, source: Address, function: str) -> float | None:
+        sql = (
+            "SELECT max(took) AS longest FROM (SELECT max(results.at - accepted_at, 0) AS took FROM tasks "
+            "JOIN results ON results.task = address WHERE source = ? AND function = ? AND accepted_at > 0 "
+            "ORDER BY seq DESC LIMIT ?)"
+        )
+        return await self._one(sql, lambda row: row["longest"], source, function, RUNS)
+
         return await self._all("SELECT * FROM wishes ORDER BY at, subject", wish_of)
 
     async def entries(self, since: float = 0.0) -> list[Entry]:

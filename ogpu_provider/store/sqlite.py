@@ -50,6 +50,11 @@ class SqliteStore(SqliteReader):
             raise
         return cls(database)
 
+    async def note(self, key: str, text: str) -> None:
+        """Keep a line about this journal among its `meta`."""
+        sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+        await self._database.write(lambda c: c.execute(sql, (key, text)))
+
     async def insert(self, tasks: Sequence[Task], cursor: Block | None = None) -> list[Task]:
         def work(connection: Connection) -> list[Task]:
             new = [task for task in tasks if _add_task(connection, task)]

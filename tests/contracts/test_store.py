@@ -402,3 +402,45 @@ async def test_the_last_wish_about_a_subject_holds(store: Store) -> None:
     await store.unwish("pause")
     await store.unwish("pause")
     assert [wish.subject for wish in await store.wishes()] == [SOURCE]
+
+
+async def test_the_longest_of_the_last_runs_is_remembered(store: Store) -> None:
+    assert await store.longest_run(SOURCE, "f") is None
+    ran = [(1, "f", 10.0, 14.0), (2, "f", 20.0, 26.5), (3, "f", 30.0, 29.9), (4, "g", 40.0, 90.0), (5, "f", 0.0, 60.0)]
+    for n, function, accepted, at in ran:
+        await store.insert([seen(n, state=TaskState.EXECUTING, function=function, accepted_at=accepted)])
+        await store.put_result(address(n), b"{}", at=at)
+    await store.insert([seen(6, state=TaskState.EXECUTING, function="f", accepted_at=1.0)])
+    assert await store.longest_run(SOURCE, "f") == 6.5
+    assert await store.longest_run(SOURCE, "g") == 50.0
+    assert await store.longest_run(address(51), "f") is None
+
+
+async def test_what_was_paid_and_used_is_found_again(store: Store) -> None:
+    for n, at in ((1, 5.0), (2, 6.0), (3, 4.0)):
+        await store.plan(intent(n), at=1.0)
+        await store.put_signed(replace(signed(n, n, intent(n).key), void=n == 2))
+        if n != 3:
+            await store.set_state(intent(n).key, IntentState.CONFIRMED, at=at, gas_used=n, fee_paid=10 * n)
+    found = await store.closed_since(0.0)
+    assert [(row.gas_used, row.fee_paid, tx.hash, tx.void) for row, tx in found] == [
+        (1, 10, hash_of(1), False),
+        (2, 20, hash_of(2), True),
+    ]
+    assert [row.gas_used for row, _ in await store.closed_since(6.0)] == [2]
+    assert [tx.hash for tx in await store.signed_at(3)] == [hash_of(3)]
+    assert await store.signed_at(9) == []
+
+
+@pytest.mark.parametrize("end", [IntentState.CONFIRMED, IntentState.REVERTED, IntentState.ABANDONED])
+async def test_an_intent_opens_again_only_where_a_block_closed_it(store: Store, end: IntentState) -> None:
+    for n in (1, 2):
+        await store.plan(intent(n), at=1.0)
+        await store.put_signed(signed(n, n, intent(n).key))
+    await store.set_state(intent(1).key, end, at=2.0, block_number=9, block_hash=hash_of(9), gas_used=5, fee_paid=6)
+    again = await store.set_state(intent(1).key, IntentState.SENT, at=3.0)
+    assert (again.state, again.block_number, again.gas_used, again.fee_paid) == (IntentState.SENT, None, None, None)
+    assert [row.intent.key for row in await store.open_intents()] == [intent(1).key, intent(2).key]
+    await store.set_state(intent(2).key, end, at=2.0)
+    with pytest.raises(StoreError):
+        await store.set_state(intent(2).key, IntentState.SENT, at=3.0)

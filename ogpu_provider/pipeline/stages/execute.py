@@ -2,8 +2,8 @@
 
 A handler that fails sends nothing, so the deadline is ours. The framework inside the container has neither a
 status route nor deduplication, and posts its result once: after a restart we cannot know whether the call was
-made or its result fell into our absence. So we wait for half of the time left and only then call again
-(at-least-once computation, still one response).
+made or its result fell into our absence. So we wait as long as such a result may take, by what was seen, and half of
+the time left at most, and only then call again (at-least-once computation, still one response).
 """
 
 from ogpu_provider.domain.errors import EngineError
@@ -11,6 +11,7 @@ from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.recovery import call_again_at
 
 
 async def execute(task: Task, ports: Ports) -> Step:
@@ -25,9 +26,10 @@ async def execute(task: Task, ports: Ports) -> Step:
         text = "the container sent no result in time (a handler that fails sends none; see the task's logs)"
         return Transition(TaskState.FAILED, reasons=(Reason("execute.no_result", text),))
     if task.boot != ports.boot:
-        half = task.updated_at + (task.deadline - task.updated_at) / 2
-        if now < half:
-            return Wait(half, "dispatched before the restart; its result may still arrive")
+        longest = await ports.journal.longest_run(task.source, task.function)
+        until = call_again_at(task, longest=longest, started=ports.started_at)
+        if now < until:
+            return Wait(until, "dispatched before the restart; its result may still arrive")
         return Transition(TaskState.EXECUTING, {"dispatches": task.dispatches + 1, "accepted_at": 0.0})
     if task.accepted_at:
         return Wait(task.deadline, "the container is at work")

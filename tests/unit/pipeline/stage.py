@@ -179,6 +179,7 @@ async def running(
         scheduler=scheduler,
         clock=outside.clock,
         boot=f"boot{outside.boots}",
+        started_at=outside.clock.now(),
         policy=policy or Policy(confirmations=1),
     )
     conductor = Conductor(ports)

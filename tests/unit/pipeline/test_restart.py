@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ogpu_provider.domain.intent import Effect
+from ogpu_provider.domain.intent import Effect, IntentState
 from ogpu_provider.domain.task import ResultOutcome, TaskState
 from tests.fakes.chain import OTHER, US
 from tests.fakes.clock import settle
@@ -57,6 +57,39 @@ async def test_a_dispatched_task_waits_half_of_its_time_and_is_dispatched_once_m
         assert await daemon.state(task) is S.SUBMITTED
         assert await finish(daemon) == [Effect.SUBMIT_RESPONSE]
         assert await daemon.state(task) is S.SETTLED
+
+
+async def test_a_dispatched_task_waits_no_longer_than_such_results_take(outside: Outside) -> None:
+    source = outside.source(answers=False)
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        known = await daemon.publish(source)
+        await outside.clock.advance(4)
+        await daemon.results.accept(source, known, b'{"result": 42}')
+        task = await daemon.publish(source, lasts=3600)
+        assert len(outside.runtime.dispatched) == 2
+    outside.runtime.scripts[source].answers = True
+    async with running(outside) as daemon:
+        await outside.clock.advance(11)
+        assert await daemon.state(task) is S.EXECUTING, "its result may still arrive"
+        await outside.clock.advance(2)
+        assert await daemon.state(task) is S.SUBMITTED
+        assert len(outside.runtime.dispatched) == 3
+
+
+async def test_an_outcome_that_nobody_was_told_of_ends_the_task(outside: Outside) -> None:
+    """The transaction failed and the daemon died before the path heard of it."""
+    source = outside.source(answers=False)
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        task = await daemon.publish(source)
+        await daemon.sign()
+        key = outside.chain.intent_attempt(task, 1, 0.0).key
+        await outside.journal.set_state(key, IntentState.REVERTED, at=0.0)
+    async with running(outside) as daemon:
+        await settle()
+        await daemon.conductor.recover(task)
+        assert (await daemon.task(task)).code == "attempt.reverted"
 
 
 async def test_a_result_that_arrives_after_the_restart_is_taken(outside: Outside) -> None:
