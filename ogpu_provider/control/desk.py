@@ -1,0 +1,139 @@
+"""What the daemon answers on its control socket."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ogpu_provider import __version__
+from ogpu_provider.chain.contracts import checksummed
+from ogpu_provider.control import report
+from ogpu_provider.control.account import AccountWatch
+from ogpu_provider.control.server import Verb
+from ogpu_provider.domain.errors import ControlError
+from ogpu_provider.domain.units import Address
+from ogpu_provider.pipeline.conductor import Conductor
+from ogpu_provider.pipeline.orders import Orders
+from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.sources import SourceKeeper
+from ogpu_provider.scheduler.scheduler import HostScheduler
+from ogpu_provider.telemetry import Metrics
+
+
+@dataclass
+class Desk:
+    """`heard_at` (monotonic) is when the last block came in."""
+
+    network: str
+    ports: Ports
+    orders: Orders
+    conductor: Conductor
+    keeper: SourceKeeper
+    scheduler: HostScheduler
+    account: AccountWatch
+    metrics: Metrics
+    started_at: float
+    heard_at: float | None = None
+    verbs: Mapping[str, Verb] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.verbs = {
+            "status": self._status,
+            "metrics": self._metrics,
+            "pause": self._pause,
+            "resume": self._resume,
+            "drain": self._drain,
+            "sources.add": self._add,
+            "sources.remove": self._remove,
+            "sources.retry": self._retry,
+        }
+
+    def heard(self) -> None:
+        """A block came in."""
+        self.heard_at = self.ports.clock.monotonic()
+
+    async def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        waits = self.conductor.waits()
+        live = await self.ports.journal.live()
+        self.metrics.tasks_live.set(len(live))
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "boot": self.ports.boot,
+            "started_at": self.started_at,
+            "network": self.network,
+            "paired": self.ports.book.paired,
+            "head": self._head(),
+            "rpc": report.rpc_document(self.account),
+            "account": report.account_document(self.account),
+            "capacity": report.capacity_document(self.scheduler.snapshot(), self.scheduler.host),
+            "sources": [report.source_document(source) for source in self.ports.book.all()],
+            "live": [report.task_document(task, waits.get(task.address, "")) for task in live],
+            "open_transactions": [report.intent_document(row) for row in await self.ports.journal.open_intents()],
+            **await self._orders(),
+        }
+
+    def _head(self) -> dict[str, Any] | None:
+        block = self.ports.head.block
+        if block is None:
+            return None
+        silent = None if self.heard_at is None else self.ports.clock.monotonic() - self.heard_at
+        return {
+            "block": block.number,
+            "timestamp": block.timestamp,
+            "age_s": max(0.0, self.ports.clock.now() - block.timestamp),
+            "silent_s": silent,
+        }
+
+    async def _orders(self) -> dict[str, Any]:
+        since = self.orders.draining_since
+        draining = None
+        if since is not None:
+            left = await self.orders.left()
+            draining = {"since": since, "tasks": left.tasks, "transactions": left.transactions}
+        return {"paused_since": self.orders.paused_since, "draining": draining}
+
+    async def _metrics(self, _: Mapping[str, Any]) -> str:
+        self.metrics.tasks_live.set(len(await self.ports.journal.live()))
+        return self.metrics.text()
+
+    async def _pause(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        await self.orders.pause()
+        return await self._orders()
+
+    async def _resume(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        await self.orders.resume()
+        return await self._orders()
+
+    async def _drain(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        await self.orders.drain()
+        return await self._orders()
+
+    async def _add(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        address = _address(args)
+        await self.keeper.add(address)
+        return self._source(address)
+
+    async def _remove(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        address = _address(args)
+        await self.keeper.leave(address, unregister=args.get("unregister") is True)
+        return self._source(address)
+
+    async def _retry(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        address = _address(args)
+        self.keeper.retry(address)
+        return self._source(address)
+
+    def _source(self, address: Address) -> dict[str, Any]:
+        row = self.ports.book.get(address)
+        assert row is not None, "every verb about a source leaves it in the book"
+        return report.source_document(row)
+
+
+def _address(args: Mapping[str, Any]) -> Address:
+    """Raises ControlError (`control.bad_request`)."""
+    text = args.get("source")
+    if not isinstance(text, str) or not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
+        raise ControlError("the request names no source", code="control.bad_request", remedy="0x and 40 hex digits")
+    return checksummed(text)
