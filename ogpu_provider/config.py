@@ -90,6 +90,12 @@ def default_file() -> Path:
     return platformdirs.user_config_path(APP) / "config.toml"
 
 
+def chosen_file(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The file that is read: the one given, else the one of the environment, else the default; it may not exist."""
+    named = environment.variables(environ).get("CONFIG")
+    return file or (Path(named) if named else default_file())
+
+
 def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Read the settings. Without `file`, the default one is read if it exists.
 

@@ -35,6 +35,8 @@ CALLS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Nexus.sources": (("uint256",), ("address",)),
     "Nexus.manager": ((), ("address",)),
     "Terminal.announceMaster": (("address",), ()),
+    "Terminal.announceProvider": (("address", "uint256"), ()),  # the master's; payable
+    "Terminal.removeProvider": (("address",), ()),  # the master's
     "Terminal.setBaseData": (("string",), ()),
     "Terminal.setLiveData": (("string",), ()),
     "Terminal.masterOf": (("address",), ("address",)),

@@ -56,7 +56,7 @@ async def import_key(
     from ogpu_provider.keys import keystore
 
     settings = load(config).settings
-    key = _given(key_file, key_fd) or _asked("private key: ")
+    key = given(key_file, key_fd) or _asked("private key: ")
     password = _new_password(settings, password_file, password_fd)
     address = await keystore.import_key(settings.keystore, key.reveal(), password.reveal())
     _report(address, settings.keystore, json)
@@ -83,7 +83,7 @@ def _new_password(settings: "Settings", file: Path | None, descriptor: int | Non
     """From the options, else from where the daemon will look for it, else asked for twice."""
     from ogpu_provider.config import wallet_password
 
-    password = _given(file, descriptor) or wallet_password(settings.wallet)
+    password = given(file, descriptor) or wallet_password(settings.wallet)
     if password is None:
         password = _asked("new password for the keystore: ")
         if password.reveal() != _asked("once more: ").reveal():
@@ -91,7 +91,7 @@ def _new_password(settings: "Settings", file: Path | None, descriptor: int | Non
     return password
 
 
-def _given(file: Path | None, descriptor: int | None) -> Secret | None:
+def given(file: Path | None, descriptor: int | None) -> Secret | None:
     from ogpu_provider.config import secret_from_descriptor, secret_from_file
 
     if file is not None and descriptor is not None:

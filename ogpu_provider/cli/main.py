@@ -11,11 +11,27 @@ from collections.abc import Sequence
 import cyclopts
 
 from ogpu_provider import __version__, environment
-from ogpu_provider.cli import compose, config, demo, devnet, keys, run, sources, status, tasks, why
+from ogpu_provider.cli import (
+    compose,
+    config,
+    demo,
+    devnet,
+    incumbent,
+    keys,
+    register,
+    run,
+    sources,
+    status,
+    tasks,
+    vault,
+    why,
+)
 from ogpu_provider.cli.screen import error, printable
 from ogpu_provider.domain.errors import ComposeRefused, ConfigError, KeyRefused, ProviderError
 
 USAGE, REFUSED, UNKNOWN = 2, 1, 3
+STOPPED = ("host.", "pairing.", "register.", "source.", "stake.", "tx.", "vault.")
+"""Codes of a step that cannot go on, because of what the operator or the chain has."""
 
 app = cyclopts.App(
     name="ogpu-provider",
@@ -25,12 +41,14 @@ app = cyclopts.App(
     help_format="plaintext",
     result_action="return_value",
 )
+app.command(register.register)
 app.command(run.run)
 app.command(status.status)
 app.command(tasks.app)
 app.command(why.why)
 app.command(sources.app)
 app.command(keys.app)
+app.command(vault.app)
 app.command(config.app)
 app.command(compose.app)
 app.command(devnet.app)
@@ -42,6 +60,8 @@ def exit_code(refusal: ProviderError) -> int:
     if isinstance(refusal, ConfigError) or refusal.code.startswith("usage"):
         return USAGE
     if isinstance(refusal, ComposeRefused | KeyRefused) or refusal.code in ("task.unknown", "task.no_log"):
+        return REFUSED
+    if refusal.code.startswith(STOPPED) and refusal.code not in ("pairing.waiting", "tx.pending"):
         return REFUSED
     return UNKNOWN
 
@@ -73,14 +93,19 @@ def invoke(words: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
-    if environment.take_incumbent_key() is not None:
+    key = environment.take_incumbent_key()
+    if key is not None:
+        registers = sys.argv[1:2] == ["register"]
+        use = "is imported now, if there is no key yet" if registers else "is not used"
         error(
             f"{environment.INCUMBENT_KEY} was in the environment, where every child process can read it; it was "
-            "removed there and is not used",
+            f"removed there and {use}",
             "key.environment",
-            "`ogpu-provider keys import` keeps it in an encrypted keystore; then start without the variable",
+            "`ogpu-provider register` imports it into an encrypted keystore; then start without the variable",
             kind="warning",
         )
+        if registers:
+            incumbent.keep(key)
     sys.exit(invoke())
 
 

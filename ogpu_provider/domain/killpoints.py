@@ -1,4 +1,4 @@
-"""Places where tests let the daemon die. Inactive, and without cost, unless a test armed one.
+"""Places where tests let the daemon die, or a call fail. Inactive, and without cost, unless a test armed one.
 
 A point is named where a crash would hurt: around each save of a task, each write of the outbox and each effect on
 the world. `POINTS` lists them all, so that a test can go through every one.
@@ -18,16 +18,31 @@ _SAVES = tuple(
 )
 POINTS: tuple[str, ...] = (
     *_SAVES,
+    "container.calling",
     "container.called",
     "result.unsaved",
     "result.saved",
+    "pin.started",
     "pin.done",
-    "attempt.signed",
-    "attempt.sent",
-    "submitResponse.signed",
-    "submitResponse.sent",
+    *(
+        f"{effect}.{side}"
+        for effect in ("attempt", "submitResponse")
+        for side in ("unsigned", "signed", "sent", "closed")
+    ),
 )
-"""Saves of a transition to a state before and after the commit, and the effects in between."""
+"""Saves of a transition to a state before and after the commit, and the effects in between.
+
+A transaction: `unsigned` before its bytes are stored, `signed` after, `sent` when a node took them, `closed` when its
+end is stored and nobody was told of it.
+"""
+AFTER_AN_EFFECT = frozenset(p for p in POINTS if p.rpartition(".")[2] in ("saved", "called", "done", "sent", "closed"))
+"""Points where something has happened whose answer may still be lost."""
+ONBOARDING: tuple[str, ...] = tuple(
+    f"{effect}.{side}"
+    for effect in ("announceMaster", "deposit", "lock", "register", "master")
+    for side in ("signed", "sent")
+)
+"""Effects of the guided registration, which no task passes."""
 
 _armed = ""
 
@@ -40,9 +55,12 @@ _action: Callable[[], None] = _die
 
 
 def arm(point: str, action: Callable[[], None] = _die) -> None:
-    """Die (or do `action`) the first time `point` is reached. Raises ValueError for a name not in POINTS."""
+    """Die (or do `action`, which may raise) the first time `point` is reached.
+
+    Raises ValueError for a name in neither list.
+    """
     global _armed, _action
-    if point and point not in POINTS:
+    if point and point not in POINTS + ONBOARDING:
         raise ValueError(f"no kill point is named {point!r}")
     _armed, _action = point, action
 

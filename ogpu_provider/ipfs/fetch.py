@@ -9,7 +9,7 @@ import asyncio
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -81,8 +81,12 @@ class Fetcher:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def get(self, url: str, *, limit_bytes: int, timeout_s: float = 30.0) -> bytes:
+    async def get(
+        self, url: str, *, limit_bytes: int, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None
+    ) -> bytes:
         """The body of a 200 answer, decoded, at most `limit_bytes` long, all within `timeout_s`.
+
+        `headers` are sent to the URL itself and not to where it redirects.
 
         Raises FetchError: fetch.bad_url, fetch.forbidden_address, fetch.redirects, fetch.too_large, fetch.encoding
         and fetch.status (4xx) are final; fetch.unreachable, fetch.timeout and fetch.status (408, 425, 429, 5xx)
@@ -90,7 +94,7 @@ class Fetcher:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._follow(url, limit_bytes)
+                return await self._follow(url, limit_bytes, headers or {})
         except (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException) as error:
             raise FetchError(
                 f"no complete answer within {timeout_s:g} s", code="fetch.timeout", retry=Retry.LATER
@@ -100,18 +104,18 @@ class Fetcher:
                 f"could not be reached ({type(error).__name__})", code="fetch.unreachable", retry=Retry.LATER
             ) from error
 
-    async def _follow(self, url: str, limit: int) -> bytes:
+    async def _follow(self, url: str, limit: int, headers: Mapping[str, str]) -> bytes:
         for _ in range(self._limits.redirects + 1):
             self._check(url)
             async with self._client.stream(
-                "GET", url, headers={"Accept-Encoding": "gzip", "User-Agent": "ogpu-provider"}
+                "GET", url, headers={**headers, "Accept-Encoding": "gzip", "User-Agent": "ogpu-provider"}
             ) as answer:
                 if not answer.has_redirect_location:
                     return await _body(answer, limit)
                 target = urljoin(url, answer.headers["Location"])
             if url.startswith("https:") and not target.startswith("https:"):
                 raise _refused("fetch.redirects", "redirected from https to something else")
-            url = target
+            url, headers = target, {}
         raise _refused("fetch.redirects", f"more than {self._limits.redirects} redirects")
 
     def _check(self, url: str) -> None:

@@ -35,6 +35,22 @@ async def import_key(path: Path, key: str, password: str, *, rounds: int = ROUND
     return await asyncio.to_thread(_store, path, SecretKey.from_hex(key), password, rounds)
 
 
+async def import_mnemonic(path: Path, words: str, index: int, password: str, *, rounds: int = ROUNDS) -> Address:
+    """Keep account `index` of a BIP-39 phrase (m/44'/60'/0'/0/index). Raises KeyRefused like `import_key`."""
+    return await asyncio.to_thread(lambda: _store(path, SecretKey.from_mnemonic(words, index), password, rounds))
+
+
+async def import_keystore(
+    path: Path, foreign: Path, opens: str, password: str, *, rounds: int = ROUNDS
+) -> Address:
+    """Keep the key of another keystore under a password of its own; the other file stays as it is.
+
+    Raises KeyRefused like `import_key` and `unlock`.
+    """
+    key = await unlock(foreign, opens)
+    return await asyncio.to_thread(_store, path, key, password, rounds)
+
+
 async def unlock(path: Path, password: str) -> SecretKey:
     """Open a keystore; takes about half a second.
 

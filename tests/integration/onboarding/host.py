@@ -1,0 +1,187 @@
+"""A bare host: a folder, keys of a provider and of a master that nobody knows yet, and `ogpu-provider` on it."""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_utils.crypto import keccak
+
+from ogpu_provider.devnet.accounts import Account as Known
+from ogpu_provider.devnet.jsonrpc import JsonRpc
+from ogpu_provider.devnet.network import LocalNetwork
+from ogpu_provider.devnet.transactions import read, send, transact
+from ogpu_provider.domain.units import COIN
+
+SIGN = Path(__file__).with_name("sign.py")
+TOPICS = {
+    "0x" + keccak(text=text).hex(): text.partition("(")[0]
+    for text in (
+        "MasterAnnounced(address,address)",
+        "ProviderAnnounced(address,address)",
+        "Registered(address,uint256,address,uint8)",
+        "Locked(address,uint256)",
+        "Deposited(address,uint256)",
+    )
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+def fresh() -> Known:
+    key = "0x" + secrets.token_hex(32)
+    return Known(str(Account.from_key(key).address), key)
+
+
+@dataclass
+class BareHost:
+    folder: Path
+    network: LocalNetwork
+    provider: Known = field(default_factory=fresh)
+    master: Known = field(default_factory=fresh)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
+    async def prepare(self, *, provider: int = COIN, master: int = 1000 * COIN) -> None:
+        """Coin in wei; a settings file with a comment of the operator's."""
+        self.folder.mkdir(exist_ok=True)
+        self.config.write_text(
+            f'# mine\ndata_dir = "{self.folder}/data"\n\n[admission]\nmin_payment = "0.001"  # low\n'
+        )
+        for name, text in (("key", self.provider.private_key), ("master", self.master.private_key), ("word", "horse")):
+            self.file(name, text)
+        await self.fund(self.provider.address, provider)
+        await self.fund(self.master.address, master)
+
+    def file(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text + "\n")
+        path.chmod(0o600)
+        return path
+
+    async def fund(self, account: str, wei: int) -> None:
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            await rpc.call("anvil_setBalance", account, hex(wei))
+
+    def flags(self, *more: str) -> tuple[str, ...]:
+        """Everything that a script says, but for what is done in the end."""
+        made = self.network.describe()
+        words = {
+            "--network": "devnet",
+            "--rpc-url": made["rpc_url"],
+            "--publish-url": made["pin_url"] + "/file/create",
+            "--gateway-url": made["gateway_url"],
+            "--key": "hex",
+            "--key-file": str(self.folder / "key"),
+            "--password-file": str(self.folder / "word"),
+            "--master": self.master.address,
+            "--wait": "30",
+            "--config": str(self.config),
+        }
+        flat = [word for pair in words.items() if pair[0] not in more for word in pair]
+        return ("register", "--yes", "--skip-host-check", *flat, *more)
+
+    async def run(self, *words: str, point: str = "", environ: dict[str, str] | None = None) -> Done:
+        process = await self.start(*words, point=point, environ=environ)
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return Done(process.returncode, out.decode(), err.decode())
+
+    async def start(
+        self, *words: str, point: str = "", environ: dict[str, str] | None = None
+    ) -> asyncio.subprocess.Process:
+        entry = ("-m", "tests.crash.armed", point) if point else ("-m", "ogpu_provider.cli.main")
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, *entry, *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **(environ or {})},
+        )
+
+    async def sign(self, printed: str, key: str = "master") -> str:
+        """The master's machine, given exactly what was printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(SIGN), self.network.node.rpc_url, str(self.folder / key)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate(printed.encode())
+        assert process.returncode == 0
+        return out.decode().strip()
+
+    async def signed_by_master(self, *words: str) -> Done:
+        """A run in which the master signs what is printed, as soon as it is."""
+        process = await self.start(*words)
+        assert process.stdout is not None
+        printed = await until_printed(process.stdout, "  link")
+        await self.sign(printed)
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return Done(process.returncode, printed + out.decode(), err.decode())
+
+    async def announce(self, *, provider: str = "", value: int = 100 * COIN, by: Known | None = None) -> None:
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            terminal = self.network.deployment.terminal
+            whom = provider or self.provider.address
+            await transact(rpc, by or self.master, terminal, "Terminal", "announceProvider", whom, value, value=value)
+
+    async def ask(self, contract: str, function: str, *arguments: Any) -> Any:
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            at = getattr(self.network.deployment, contract.lower(), contract)
+            return await read(rpc, at, contract, function, *arguments)
+
+    async def act(self, who: Known, contract: str, function: str, *arguments: Any, value: int = 0) -> None:
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            at = getattr(self.network.deployment, contract.lower())
+            await transact(rpc, who, at, contract, function, *arguments, value=value)
+
+    async def pay(self, who: Known, to: str, value: int) -> None:
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            await send(rpc, who, to, b"", value)
+
+    async def said(self) -> Counter[str]:
+        """How often each event of the protocol concerned this provider, from the chain's logs alone."""
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            logs = await rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest", "topics": [sorted(TOPICS)]})
+        word = self.provider.address[2:].lower().rjust(64, "0")
+        return Counter(TOPICS[log["topics"][0]] for log in logs if word in log["data"])
+
+    async def nonce(self) -> int:
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            return int(await rpc.call("eth_getTransactionCount", self.provider.address, "latest"), 16)
+
+
+async def until_printed(stream: asyncio.StreamReader, mark: str, timeout: float = 60.0) -> str:
+    text = ""
+    async with asyncio.timeout(timeout):
+        while mark not in text:
+            line = await stream.readline()
+            assert line, text
+            text += line.decode()
+    return text
+
+
+async def stop(process: asyncio.subprocess.Process, number: signal.Signals = signal.SIGINT) -> int:
+    process.send_signal(number)
+    await process.communicate()
+    assert process.returncode is not None
+    return process.returncode

@@ -1,0 +1,32 @@
+"""`ogpu-provider register` on a real chain, by flags: from nothing to registered, cut off anywhere, never twice."""
+
+import asyncio
+import json
+import signal
+import tomllib
+
+import pytest
+
+from ogpu_provider.domain.killpoints import ONBOARDING
+from ogpu_provider.domain.units import COIN
+from tests.integration.onboarding.host import BareHost, fresh, stop, until_printed
+
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+ONCE = {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Registered": 1, "Locked": 1}
+
+
+async def test_the_printed_transaction_signed_elsewhere_pairs_and_the_rest_follows(host: BareHost, source: str) -> None:
+    done = await host.signed_by_master(*host.flags("--source", source))
+    assert done.code == 0, done.err
+    assert await host.ask("Terminal", "masterOf", host.provider.address) == host.master.address
+    assert await host.said() == ONCE
+    settings = tomllib.loads(host.config.read_text())
+    assert settings["sources"]["serve"] == [source]
+    assert settings["admission"] == {"min_payment": "0.001"}
+    assert "# mine" in host.config.read_text()
+    assert host.config.stat().st_mode & 0o077 == 0
+    assert host.provider.private_key[2:] not in done.out + done.err + host.config.read_text()
+    again = await host.run(*host.flags("--source", source, "--json"))
+    assert again.code == 0
+    assert {step["state"] for step in again.document["steps"][:-1]} <= {"already", "skipped"}
+    assert await host.said() == ONCE
