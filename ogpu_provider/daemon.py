@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -103,7 +103,8 @@ async def run(settings: Settings) -> None:
             await daemon.serve()
         except* ProviderError as errors:
             error = _first(errors)
-            await journal.note("ended", f"{error.code}: {error}")
+            with suppress(ProviderError):
+                await journal.note("ended", f"{error.code}: {error}")
             raise error from None
         finally:
             log.info("daemon_stopped", boot=daemon.ports.boot)

@@ -33,6 +33,7 @@ async def execute(task: Task, ports: Ports) -> Step:
         return Transition(TaskState.EXECUTING, {"dispatches": task.dispatches + 1, "accepted_at": 0.0})
     if task.accepted_at:
         return Wait(task.deadline, "the container is at work")
+    reach("container.calling")
     await ports.runtime.dispatch(task.source, task.address, task.function, task.data)
     reach("container.called")
     return Wait(task.deadline, "the container is at work", {"accepted_at": ports.clock.now()})

@@ -8,6 +8,7 @@ from ogpu_provider.pipeline.ports import Ports
 async def pin(task: Task, ports: Ports) -> Step:
     body = await ports.journal.result(task.address)
     assert body is not None, "PRODUCED is only reached with a stored result"
+    reach("pin.started")
     pinned = await ports.content.pin("response.json", body)
     reach("pin.done")
     return Transition(TaskState.PINNED, {"cid": pinned.cid, "link": pinned.link})
