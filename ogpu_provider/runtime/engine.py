@@ -109,6 +109,10 @@ class Engine:
             security=tuple(info.get("SecurityOptions") or ()),
         )
 
+    async def details(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """All that the engine says about itself, as it says it: its `info` and its `version` document."""
+        return await self.ask(lambda api: api.info()), await self.ask(lambda api: api.version())
+
     async def bridge_gateway(self) -> str:
         """The address under which containers reach this host: the default bridge's gateway, IPv4."""
         network = await self._call(lambda api: api.inspect_network("bridge"))
@@ -250,6 +254,10 @@ class Engine:
         if client is not None:
             await asyncio.to_thread(client.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def ask(self, work: Callable[[docker.APIClient], T]) -> T:
+        """Run blocking `work` on the engine's client, for the neighbours in this room. Raises EngineError only."""
+        return await self._call(work)
 
     async def _call(self, work: Callable[[docker.APIClient], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._guarded, work)
