@@ -16,6 +16,7 @@ from ogpu_provider.cli import (
     config,
     demo,
     devnet,
+    doctor,
     incumbent,
     keys,
     register,
@@ -43,6 +44,7 @@ app = cyclopts.App(
 )
 app.command(register.register)
 app.command(run.run)
+app.command(doctor.doctor)
 app.command(status.status)
 app.command(tasks.app)
 app.command(why.why)
