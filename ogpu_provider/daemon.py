@@ -34,6 +34,7 @@ from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.pinners import OgpuPinner
 from ogpu_provider.keys import keystore
 from ogpu_provider.keys.policy import Policy as SigningPolicy
+from ogpu_provider.environment import ServiceManager
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
@@ -55,6 +56,9 @@ from ogpu_provider.store.sqlite import SqliteStore
 log = structlog.get_logger()
 
 INVENTORY_PAUSE_S = 30.0
+from ogpu_provider.service.activation import listener
+from ogpu_provider.service.notify import Notifier
+from ogpu_provider.service.watchdog import Watchdog, Work
 RECOVERY_PAUSE_S = 2.0
 
 
@@ -62,6 +66,8 @@ def network_of(settings: Settings) -> Network:
     """The network that the settings describe, with the operator's endpoints in place of the public ones."""
     chosen = settings.network
     if chosen.name == "devnet":
+LONGEST_WORK_S = 120.0
+"""A block's delivery or a look at the devices that takes longer is stuck: calls to the node end before."""
         return devnet(chosen.rpc_url or "", chosen.ws_url or "", chosen.publish_url or "", chosen.gateway_url or "")
     return named(chosen.name).at(
         http_url=chosen.rpc_url or "",
@@ -87,8 +93,12 @@ async def open_signer(settings: Settings, network: Network) -> Signer:
     return Signer(key, policy)
 
 
-async def run(settings: Settings) -> None:
-    """Serve until canceled. Raises ProviderError for what keeps the daemon from starting, or makes it end."""
+async def run(settings: Settings, manager: ServiceManager | None = None) -> None:
+    """Serve until canceled, telling the service manager. Raises ProviderError for what keeps the daemon from
+    starting, or makes it end.
+    """
+    manager = manager or ServiceManager()
+    activated = listener(manager.descriptors)
     network = network_of(settings)
     signer = await open_signer(settings, network)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -96,7 +106,7 @@ async def run(settings: Settings) -> None:
         journal = await SqliteStore.open(settings.journal, chain_id=network.chain_id, provider=signer.address)
         stack.push_async_callback(journal.close)
         rpc = await stack.enter_async_context(Rpc(network))
-        daemon = Daemon(settings, network, signer, journal, rpc, await open_runtime(settings))
+        daemon = Daemon(settings, network, signer, journal, rpc, await open_runtime(settings), manager, activated)
         stack.push_async_callback(daemon.aclose)
         log.info("daemon_started", provider=signer.address, network=network.name, boot=daemon.ports.boot)
         try:
@@ -114,6 +124,7 @@ class Daemon:
     """All parts of one run, joined."""
 
     def __init__(
+            Notifier(manager.notify_socket).stopping()
         self,
         settings: Settings,
         network: Network,
@@ -132,6 +143,8 @@ class Daemon:
         self._pinning = httpx.AsyncClient(trust_env=False)
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
         self._inventory = Inventory(_cpu_slots(settings), local_readers())
+        manager: ServiceManager,
+        activated: socket.socket | None,
         self._scheduler = HostScheduler(self._inventory.host, _admission_policy(settings))
         head = Head()
         self._sender = Sender(
@@ -177,16 +190,27 @@ class Daemon:
         self._callback = await self._new_callback()
         watcher = Watcher(self._rpc, self._network, self._deliver, self.clock, await self.ports.journal.cursor())
         await self._keeper.restore()
-        async with self._callback, asyncio.TaskGroup() as group:
-            group.create_task(self._runtime.watch(), name="engine events")
-            group.create_task(self._conductor.run(), name="conductor")
-            started_at=self.clock.now(),
-            await self._conductor.started()
-            group.create_task(self._sender.run(), name="sender")
-            group.create_task(watcher.run(), name="watcher")
-            group.create_task(self._keeper.run(), name="sources")
-            group.create_task(self._recover(), name="recovery")
-            group.create_task(self._take_inventory(), name="inventory")
+        control = ControlServer(self.settings.data_dir / SOCKET_NAME, self._desk.verbs)
+        try:
+            async with self._callback, control, asyncio.TaskGroup() as group:
+                group.create_task(self._runtime.watch(), name="engine events")
+                group.create_task(self._conductor.run(), name="conductor")
+                await self._conductor.started()
+                group.create_task(self._sender.run(), name="sender")
+                group.create_task(watcher.run(), name="watcher")
+                group.create_task(self._keeper.run(), name="sources")
+                group.create_task(self._recover(), name="recovery")
+                group.create_task(self._take_inventory(), name="inventory")
+                group.create_task(self._watchdog.run(), name="watchdog")
+                group.create_task(self._account.run(), name="account")
+                group.create_task(self._end_when_drained(), name="drain")
+                self._notifier.ready(f"serving as {self.provider} on {self._network.name}")
+        except* _Drained:
+            log.info("daemon_drained")
+
+    async def _end_when_drained(self) -> None:
+        await self._orders.drained()
+        raise _Drained
 
     async def aclose(self) -> None:
         await self._runtime.aclose()
@@ -194,6 +218,11 @@ class Daemon:
         await self._fetcher.aclose()
 
         self._orders = Orders(self.ports, self._conductor)
+        self._activated = activated
+        self._notifier = Notifier(manager.notify_socket)
+        self._work = Work(self.clock, LONGEST_WORK_S)
+        proofs = {"journal": journal.cursor, "deliveries and devices": self._work.ended}
+        self._watchdog = Watchdog(self._notifier, manager.watchdog, proofs, self.clock)
         self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock)
         self._desk = Desk(
             network=network.name,
@@ -209,8 +238,10 @@ class Daemon:
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         """One block: first what it says about our transactions, then what it says about tasks and sources."""
         self.ports.head.block = block
-        await self._sender.observe(block, facts)
-        await self._intake.deliver(block, facts)
+        with self._work.piece():
+            await self._sender.observe(block, facts)
+            await self._intake.deliver(block, facts)
+        self._desk.heard()
         self.metrics.head_block.set(block.number)
 
     async def _on_outcome(self, row: IntentRow) -> None:
@@ -248,7 +279,8 @@ class Daemon:
     async def _take_inventory(self) -> None:
         while True:
             await self.clock.sleep(INVENTORY_PAUSE_S)
-            self._scheduler.observe(await self._inventory.refresh())
+            with self._work.piece():
+                self._scheduler.observe(await self._inventory.refresh())
 
     async def _new_callback(self) -> CallbackServer:
         """Containers keep the address that they were started with, so the port is the same after a restart."""
@@ -275,11 +307,17 @@ class Daemon:
         return False
 
             callback_secret(self.settings.data_dir),
-            ResultSink(self.ports, self._conductor),
-            CallbackLimits(body=self.settings.execution.result_limit),
+            sink,
+            limits,
         )
 
     def callback_url(self, source: Address) -> str:
+        sink = ResultSink(self.ports, self._conductor)
+        limits = CallbackLimits(body=self.settings.execution.result_limit)
+        if self._activated is not None:
+            host, port = self._activated.getsockname()[:2]
+            secret = callback_secret(self.settings.data_dir)
+            return CallbackServer(host, port, secret, sink, limits, listener=self._activated)
         assert self._callback is not None, "projects are started after the callback server"
         return self._callback.url(source)
 

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 PREFIX = "OGPU_PROVIDER_"
 INCUMBENT_KEY = "PROVIDER_PRIVATE_KEY"
+FIRST_DESCRIPTOR = 3
+"""Of those that systemd passes (SD_LISTEN_FDS_START)."""
 
 
 class Secret:
@@ -53,3 +56,35 @@ def credentials_directory(environ: Mapping[str, str] = os.environ) -> Path | Non
     """Where systemd puts LoadCredential files of this service."""
     value = environ.get("CREDENTIALS_DIRECTORY")
     return Path(value) if value else None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceManager:
+    """What systemd told this process: where it listens, how long it waits for a sign of life (seconds), its sockets."""
+
+    notify_socket: str = ""
+    watchdog: float | None = None
+    descriptors: tuple[int, ...] = ()
+
+
+def take_service_manager(environ: MutableMapping[str, str] = os.environ, pid: int | None = None) -> ServiceManager:
+    """Remove systemd's variables, so that no child process answers in our place, and return what they say to us.
+
+    Descriptors and watchdog are another process's where LISTEN_PID or WATCHDOG_PID is not `pid`.
+    """
+    own = str(os.getpid() if pid is None else pid)
+    taken = {
+        name: environ.pop(name, "")
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+    }
+    period = _count(taken["WATCHDOG_USEC"]) if taken["WATCHDOG_PID"] in ("", own) else 0
+    sockets = _count(taken["LISTEN_FDS"]) if taken["LISTEN_PID"] == own else 0
+    return ServiceManager(
+        taken["NOTIFY_SOCKET"],
+        period / 1e6 if period else None,
+        tuple(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + sockets)),
+    )
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
