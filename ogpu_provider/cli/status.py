@@ -1,71 +1,98 @@
-"""`ogpu-provider status`: the state of the daemon in a few lines."""
+"""`ogpu-provider status`: is it earning, and if not, why?"""
 
-from pathlib import Path
+import time
+from typing import Any
 
 from ogpu_provider.cli import journal
+from ogpu_provider.cli.live import report
 from ogpu_provider.cli.options import AsJson, ConfigFile
-from ogpu_provider.cli.screen import document, facts
-from ogpu_provider.domain.intent import Effect
-from ogpu_provider.domain.task import TaskState
+from ogpu_provider.cli.screen import at, document, facts, printable
 
 
 async def status(*, json: AsJson = False, config: ConfigFile = None) -> int:
-    """Say whether the daemon runs and what its journal holds. Exit code 1 if it does not run."""
+    """Say whether the provider earns, and if not, why. Exit code 1 if something keeps it from earning."""
     async with journal.opened(config) as reader:
-        pid = holder(reader.path.with_name(reader.path.name + ".lock"))
-        meta, cursor, counts = await reader.meta(), await reader.cursor(), await reader.counts()
-        sources, intents = await reader.sources(), await reader.open_intents()
-    by_state: dict[str, int] = {}
-    for source in sources:
-        by_state[source.state] = by_state.get(source.state, 0) + 1
-    live = sum(count for state, count in counts.items() if not state.over)
+        found = await report(reader)
+    diagnosis = found["diagnosis"]
     if json:
-        document(
-            {
-                "running": pid is not None,
-                "pid": pid,
-                "journal": str(reader.path),
-                "chain_id": int(meta["chain_id"]) if "chain_id" in meta else None,
-                "provider": meta.get("provider"),
-                "ended": meta.get("ended") or None,
-                "block": cursor[0] if cursor else None,
-                "tasks": {state.value: counts.get(state, 0) for state in TaskState},
-                "tasks_live": live,
-                "sources": by_state,
-                "open_transactions": [journal.intent_document(row) for row in intents],
-            }
-        )
-        return 0 if pid is not None else 1
+        shown = {"earning": diagnosis["state"] == "earning", "good": diagnosis["good"]}
+        document(shown | found)
+    else:
+        _show(found)
+    return 0 if diagnosis["good"] else 1
+
+
+def _show(found: dict[str, Any]) -> None:
+    diagnosis = found["diagnosis"]
+    print(printable(diagnosis["headline"]))
+    for finding in (*diagnosis["problems"], *diagnosis["notes"]):
+        mark = "!" if finding in diagnosis["problems"] else "-"
+        print(printable(f"  {mark} {finding['code']}: {finding['text']}"))
+        if finding["remedy"]:
+            print(printable(f"      remedy: {finding['remedy']}"))
+    print()
     facts(
         (
-            ("daemon", f"runs, process {pid}" if pid is not None else "does not run"),
-            *((("ended by itself", ended),) if (ended := meta.get("ended")) and pid is None else ()),
-            ("provider", meta.get("provider")),
-            ("chain", meta.get("chain_id")),
-            ("read up to", f"block {cursor[0]}" if cursor else "no block yet"),
-            ("tasks", _counted({str(s): counts[s] for s in TaskState if s in counts}) or "none"),
-            ("live tasks", live),
-            ("sources", _counted(by_state) or "none"),
-            ("transactions", _counted({e: sum(r.intent.effect is e for r in intents) for e in Effect}) or "none open"),
-            ("journal", reader.path),
+            ("daemon", _daemon(found)),
+            ("provider", found["provider"]),
+            ("chain", _chain(found)),
+            ("read up to", _head(found)),
+            ("wallet", _wallet(found)),
+            ("sources", counted([source["state"] for source in found["sources"]]) or "none"),
+            ("host", _capacity(found)),
+            ("live tasks", counted([task["state"] for task in found["live"]]) or "none"),
+            ("last 24 h", _recent(found["recent"])),
+            ("all tasks", ", ".join(f"{n} {state}" for state, n in found["tasks"].items() if n) or "none"),
+            ("transactions", counted([row["effect"] for row in found["open_transactions"]]) or "none open"),
+            ("journal", found["journal"]),
         )
     )
-    return 0 if pid is not None else 1
 
 
-def _counted(counts: dict[str, int] | dict[Effect, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+def counted(words: list[str]) -> str:
+    """How often each word is there: 2 ready, 1 unfit."""
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
 
 
-def holder(lock: Path, locks: Path = Path("/proc/locks")) -> int | None:
-    """The process that holds a flock on `lock`. Read from the kernel's list: trying the lock could hinder a start."""
-    try:
-        inode = lock.stat().st_ino
-        lines = locks.read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK" and words[5].endswith(f":{inode}"):
-            return int(words[4])
-    return None
+def _daemon(found: dict[str, Any]) -> str:
+    if not found["running"]:
+        return "does not run"
+    return f"runs since {at(found['started_at'])}, process {found['pid']}, version {found['version']}"
+
+
+def _chain(found: dict[str, Any]) -> str:
+    name = f"{found['network']} ({found['chain_id']})" if found["running"] else str(found["chain_id"])
+    if not found["running"]:
+        return name
+    answers = {True: "the node answers", False: "the node does not answer", None: "the node was not asked yet"}
+    return f"{name}, {answers[found['rpc']['answers']]}"
+
+
+def _head(found: dict[str, Any]) -> str:
+    if found["block"] is None:
+        return "no block yet"
+    head = found.get("head")
+    return f"block {found['block']}" + (f", {head['age_s']:.0f} s old" if head else "")
+
+
+def _wallet(found: dict[str, Any]) -> str:
+    account = found.get("account")
+    if account is None:
+        return ""
+    covered = account["tasks_covered"]
+    gas = f", gas for about {covered} tasks" if covered is not None else ""
+    return f"{account['balance']}{gas} (read {max(0, time.time() - account['read_at']):.0f} s ago)"
+
+
+def _capacity(found: dict[str, Any]) -> str:
+    capacity = found.get("capacity")
+    if capacity is None:
+        return ""
+    held = sum(device["held_by"] is not None for device in capacity["devices"])
+    slots = f"{capacity['slots_used']} of {capacity['slots']} task slots taken"
+    return f"{slots}, {held} of {len(capacity['devices'])} GPUs held"
+
+
+def _recent(recent: dict[str, Any]) -> str:
+    seen = f"{recent['published']} tasks published, {recent['settled']} paid"
+    return f"{seen}: {recent['paid']} earned, {recent['fees']} gas"

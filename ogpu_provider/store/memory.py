@@ -50,6 +50,15 @@ class MemoryStore:
     async def live(self) -> list[Task]:
         return [task for task in self._tasks.values() if not task.state.over]
 
+    async def touched_above(self, block: int) -> list[Task]:
+        return [
+            task
+            for task in self._tasks.values()
+            if task.seen_block > block
+            or (task.finalized_block or 0) > block
+            or task.state in (TaskState.SUBMITTED, TaskState.RESPONDED)
+        ]
+
     async def tasks(
         self,
         *,

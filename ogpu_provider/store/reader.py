@@ -63,6 +63,10 @@ class SqliteReader:
     async def live(self) -> list[Task]:
         return await self._all(_TASK + f"WHERE {_LIVE} ORDER BY tasks.seq", task_of)
 
+    async def touched_above(self, block: int) -> list[Task]:
+        sql = "WHERE seen_block > ? OR finalized_block > ? OR state IN ('submitted', 'responded') ORDER BY tasks.seq"
+        return await self._all(_TASK + sql, task_of, block, block)
+
     async def tasks(
         self,
         *,
@@ -90,6 +94,11 @@ class SqliteReader:
         found = await self._all("SELECT state, count(*) AS n FROM tasks GROUP BY state", lambda r: (r["state"], r["n"]))
         return {TaskState(state): n for state, n in found}
 
+    async def tallies(self, since: float) -> list[tuple[TaskState, str, int]]:
+        """State, code and number of the tasks seen at or after `since` (unix seconds)."""
+        sql = "SELECT state, code, count(*) AS n FROM tasks WHERE seen_at >= ? GROUP BY state, code"
+        return await self._all(sql, lambda row: (TaskState(row["state"]), row["code"], row["n"]), since)
+
     async def history(self, task: Address) -> list[JournalLine]:
         return await self._all("SELECT * FROM journal WHERE task = ? ORDER BY seq", line_of, task)
 
@@ -105,11 +114,6 @@ class SqliteReader:
         """When the result was taken in, unix seconds."""
         return await self._one("SELECT at FROM results WHERE task = ?", lambda row: float(row["at"]), task)
 
-    async def sources(self) -> list[ServedSource]:
-        return await self._all("SELECT * FROM sources ORDER BY rowid", source_of)
-
-    async def wishes(self) -> list[Wish]:
-        """What the operator asked for at run time, oldest first."""
     async def longest_run(self, source: Address, function: str) -> float | None:
         sql = (
             "SELECT max(took) AS longest FROM (SELECT max(results.at - accepted_at, 0) AS took FROM tasks "
@@ -118,6 +122,11 @@ class SqliteReader:
         )
         return await self._one(sql, lambda row: row["longest"], source, function, RUNS)
 
+    async def sources(self) -> list[ServedSource]:
+        return await self._all("SELECT * FROM sources ORDER BY rowid", source_of)
+
+    async def wishes(self) -> list[Wish]:
+        """What the operator asked for at run time, oldest first."""
         return await self._all("SELECT * FROM wishes ORDER BY at, subject", wish_of)
 
     async def entries(self, since: float = 0.0) -> list[Entry]:

@@ -1,0 +1,167 @@
+"""Is it earning, and if not, why? Pure: from the document that `status` shows.
+
+    daemon.not_running    nobody works                        rpc.down          the node does not answer
+    provider.unpaired     no master, or only one side says so chain.silent      no new block is heard of
+    provider.paused       the operator wants it so            chain.behind      it reads blocks of the past
+    provider.draining     it ends when its work is done       wallet.empty      gas for no task
+    source.none           nothing is served                   chain.too_dear    gas costs more than the cap
+    source.none_ready     what is served is not ready
+
+Notes do not stop it from earning: some sources not ready, gas running low, nothing published, refusals.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+SILENT_S = 90.0
+BEHIND_S = 300.0
+COVERED_LOW = 20
+"""Tasks that the balance pays for, below which it is called low."""
+
+Document = Mapping[str, Any]
+
+
+class Earning(StrEnum):
+    """`ready` is good, too: nothing stands in the way, but nothing was paid or worked on lately."""
+
+    EARNING = "earning"
+    READY = "ready"
+    NOT_EARNING = "not_earning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`code` is stable; `remedy` is empty where waiting is all that can be done."""
+
+    code: str
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    state: Earning
+    headline: str
+    problems: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        return self.state is not Earning.NOT_EARNING
+
+
+def diagnose(report: Document) -> Diagnosis:
+    problems = tuple(_problems(report))
+    notes = tuple(_notes(report, {problem.code for problem in problems}))
+    recent = report["recent"]
+    if problems:
+        headline = f"not earning: {problems[0].text}"
+        return Diagnosis(Earning.NOT_EARNING, headline, problems, notes)
+    working = [task for task in report["live"] if task["state"] != "seen"]
+    if recent["settled"] or working:
+        parts = [f"{recent['settled']} tasks paid {recent['paid']} in the last 24 h"] if recent["settled"] else []
+        parts += [f"{len(working)} on the way"] if working else []
+        return Diagnosis(Earning.EARNING, f"earning: {', '.join(parts)}", (), notes)
+    why = "no task was published to its sources" if not recent["published"] else "no task was taken"
+    return Diagnosis(Earning.READY, f"ready: {why} in the last 24 h", (), notes)
+
+
+def _problems(report: Document) -> list[Finding]:
+    if not report["running"]:
+        ended = report.get("ended")
+        text = f"the daemon ended by itself: {ended}" if ended else "the daemon does not run"
+        return [Finding("daemon.not_running", text, "`ogpu-provider run`, or start its service"), *_orders(report)]
+    return [*_orders(report), *_node(report), *_account(report), *_sources(report)]
+
+
+def _orders(report: Document) -> list[Finding]:
+    found = []
+    if report["draining"]:
+        text = "it is draining: no new task is taken, and it ends when its work is done"
+        found.append(Finding("provider.draining", text, "`ogpu-provider resume` calls it off"))
+    if report["paused_since"] is not None:
+        found.append(Finding("provider.paused", "it is paused: no new task is taken", "`ogpu-provider resume`"))
+    return found
+
+
+def _node(report: Document) -> list[Finding]:
+    rpc, head = report["rpc"], report["head"]
+    if rpc["answers"] is False:
+        text = f"the RPC endpoint does not answer: {rpc['reason']}"
+        return [Finding("rpc.down", text, "check network.rpc_url and the network")]
+    if head is None:
+        return [Finding("chain.silent", "no block was heard of yet", "check network.ws_url; see the daemon's log")]
+    if head["silent_s"] is not None and head["silent_s"] > SILENT_S:
+        text = f"no block was heard of for {head['silent_s']:.0f} s"
+        return [Finding("chain.silent", text, "check network.ws_url; perhaps the chain itself stands still")]
+    if head["age_s"] > BEHIND_S:
+        text = f"it reads blocks that are {head['age_s']:.0f} s old, and takes no task whose time is over"
+        return [Finding("chain.behind", text, "wait until it has caught up; check the clock of this host")]
+    return []
+
+
+def _account(report: Document) -> list[Finding]:
+    account = report["account"]
+    if account is None:
+        return []
+    found = []
+    if not account["paired"] or not report["paired"]:
+        text = "master and provider are not paired" if account["master"] else "the provider has no master"
+        found.append(Finding("provider.unpaired", text, "`ogpu-provider register` goes through it"))
+    if account["price_wei"] is None:
+        found.append(Finding("chain.too_dear", "gas costs more than the daemon may pay", "wait, or raise the cap"))
+    elif account["balance_wei"] == 0 or account["tasks_covered"] == 0:
+        text = f"its balance of {account['balance']} does not cover the gas of one task"
+        found.append(Finding("wallet.empty", text, f"send coin to {report['provider']}"))
+    return found
+
+
+def _sources(report: Document) -> list[Finding]:
+    served = [source for source in report["sources"] if source["state"] != "dropped"]
+    if not served:
+        remedy = "`ogpu-provider sources add ADDRESS`, or set sources.serve"
+        return [Finding("source.none", "it serves no source", remedy)]
+    if any(source["state"] == "ready" for source in served):
+        return []
+    first = next((source for source in served if source["reason"]), None)
+    why = f": {first['code']}: {first['reason']}" if first else ": they are being prepared"
+    return [Finding("source.none_ready", f"none of its {len(served)} sources is ready{why}", "`ogpu-provider sources`")]
+
+
+def _notes(report: Document, problems: set[str]) -> list[Finding]:
+    notes = []
+    unready = [source for source in report["sources"] if source["state"] == "unfit"]
+    if "source.none_ready" not in problems:
+        notes += [
+            Finding(
+                "source.not_ready", f"source {source['address']} is not ready: {source['code']}: {source['reason']}"
+            )
+            for source in unready
+        ]
+    recent = report["recent"]
+    if not recent["published"]:
+        notes.append(Finding("tasks.none", "no task was published to its sources in the last 24 h"))
+    if recent["refusals"]:
+        listed = ", ".join(f"{number} {code}" for code, number in recent["refusals"].items())
+        notes.append(Finding("tasks.refused", f"not taken or lost in the last 24 h: {listed}", "`ogpu-provider why`"))
+    if report["running"]:
+        notes += _account_notes(report, problems)
+    return notes
+
+
+def _account_notes(report: Document, problems: set[str]) -> Sequence[Finding]:
+    account, notes = report["account"], []
+    if account is None:
+        return ()
+    covered = account["tasks_covered"]
+    if "wallet.empty" not in problems and covered is not None and covered < COVERED_LOW:
+        text = f"its balance of {account['balance']} covers the gas of about {covered} tasks"
+        notes.append(Finding("wallet.low", text, f"send coin to {report['provider']}"))
+    if not account["eligible"]:
+        text = "the Vault does not call provider or master eligible; a source may refuse the registration"
+        notes.append(Finding("vault.not_eligible", text, "`ogpu-provider vault`"))
+    if account["sanctioned_wei"]:
+        notes.append(Finding("vault.sanctioned", "the Vault holds a sanction against provider or master"))
+    return notes
