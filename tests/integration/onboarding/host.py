@@ -108,7 +108,7 @@ class BareHost:
     async def start(
         self, *words: str, point: str = "", environ: dict[str, str] | None = None
     ) -> asyncio.subprocess.Process:
-        entry = ("-m", "tests.crash.armed", point) if point else ("-m", "ogpu_provider.cli.main")
+        entry = ("-m", "tests.integration.onboarding.armed", point) if point else ("-m", "ogpu_provider.cli.main")
         return await asyncio.create_subprocess_exec(
             *(sys.executable, *entry, *words),
             stdin=asyncio.subprocess.DEVNULL,

@@ -24,7 +24,7 @@ def call(url: str, method: str, *params: Any) -> Any:
 
 
 def printed(text: str, name: str) -> str:
-    return re.findall(rf"^  {name} +(\S+)", text, re.MULTILINE)[-1]
+    return str(re.findall(rf"^  {name} +(\S+)", text, re.MULTILINE)[-1])
 
 
 def main() -> None:
