@@ -17,18 +17,23 @@ from ogpu_provider.cli import (
     demo,
     devnet,
     doctor,
+    earnings,
     incumbent,
     keys,
+    metrics,
+    orders,
     register,
     run,
+    service,
     sources,
     status,
     tasks,
+    top,
     vault,
     why,
 )
 from ogpu_provider.cli.screen import error, printable
-from ogpu_provider.domain.errors import ComposeRefused, ConfigError, KeyRefused, ProviderError
+from ogpu_provider.domain.errors import ComposeRefused, ConfigError, ControlRefused, KeyRefused, ProviderError
 
 USAGE, REFUSED, UNKNOWN = 2, 1, 3
 STOPPED = ("host.", "pairing.", "register.", "source.", "stake.", "tx.", "vault.")
@@ -44,11 +49,18 @@ app = cyclopts.App(
 )
 app.command(register.register)
 app.command(run.run)
+app.command(service.app)
 app.command(doctor.doctor)
 app.command(status.status)
+app.command(top.top)
+app.command(earnings.earnings)
 app.command(tasks.app)
 app.command(why.why)
 app.command(sources.app)
+app.command(orders.pause)
+app.command(orders.resume)
+app.command(orders.drain)
+app.command(metrics.metrics)
 app.command(keys.app)
 app.command(vault.app)
 app.command(config.app)
@@ -61,7 +73,9 @@ def exit_code(refusal: ProviderError) -> int:
     """1 for a refusal, 2 for a mistake of whoever typed or configured, 3 if the answer is not known."""
     if isinstance(refusal, ConfigError) or refusal.code.startswith("usage"):
         return USAGE
-    if isinstance(refusal, ComposeRefused | KeyRefused) or refusal.code in ("task.unknown", "task.no_log"):
+    if isinstance(refusal, ComposeRefused | ControlRefused | KeyRefused):
+        return REFUSED
+    if refusal.code in ("task.unknown", "task.no_log"):
         return REFUSED
     if refusal.code.startswith(STOPPED) and refusal.code not in ("pairing.waiting", "tx.pending"):
         return REFUSED
