@@ -21,9 +21,10 @@ RUNS = 100
 _TASK = "SELECT tasks.*, inputs.data FROM tasks LEFT JOIN inputs ON inputs.task = tasks.address "
 _LIVE = f"state NOT IN ({', '.join(repr(str(s)) for s in sorted(OVER))}) "
 
-_PAYMENTS = (
-    "SELECT journal.at, 'payment' AS kind, source, environment, payment AS paid, '0' AS fee "
-    "FROM journal JOIN tasks ON tasks.address = journal.task WHERE journal.after = 'settled' AND journal.at >= ?"
+_PAYMENTS = (  # once, and as it stands now: a block that was undone may have settled a task before
+    "SELECT max(journal.at) AS at, 'payment' AS kind, source, environment, payment AS paid, '0' AS fee "
+    "FROM journal JOIN tasks ON tasks.address = journal.task "
+    "WHERE journal.after = 'settled' AND tasks.state = 'settled' GROUP BY tasks.address HAVING max(journal.at) >= ?"
 )
 _FEES = (  # a transaction that failed, or did nothing, cost its fee all the same
     "SELECT intents.updated_at AS at, effect AS kind, coalesce(tasks.source, sources.address) AS source, "

@@ -15,7 +15,8 @@ import pytest
 
 from ogpu_provider.domain.errors import Retry, StoreError
 from ogpu_provider.domain.facts import Block
-from ogpu_provider.domain.intent import Effect, Intent, SignedTx
+from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
+from ogpu_provider.domain.source import Environment, ServedSource, SourceState
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.domain.wish import Want
@@ -334,3 +335,43 @@ async def _finish(store: SqliteStore, task: Task) -> None:
         intent = Intent(f"k{n}", Effect.ATTEMPT, task.address, Address("0x1"), b"x")
         await store.save(task, Transition(TaskState.ADMITTED, intent=intent), at=1.0, boot="b")
     await store.put_signed(SignedTx(Hash(f"0xh{n}"), f"k{n}", n, b"raw", 1, 1, 1, 1.0))
+
+
+async def test_earnings_count_what_stands_once_and_every_fee(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "journal.db")
+    paid = replace(TASK, payment=10**17, environment=Environment.NVIDIA)
+    failed = replace(paid, address=Address("0x" + "02" * 20), state=TaskState.EXECUTING)
+    again = replace(paid, address=Address("0x" + "03" * 20), state=TaskState.SUBMITTED)
+    await store.insert([replace(paid, state=TaskState.RESPONDED), failed, again])
+    await store.save(replace(paid, state=TaskState.RESPONDED), Transition(TaskState.SETTLED), at=200.0, boot="b")
+    settled = await store.save(again, Transition(TaskState.SETTLED), at=150.0, boot="b")
+    await store._database.write(
+        lambda c: c.execute(
+            "INSERT INTO journal (task, at, after, boot, reasons, detail) VALUES (?, 300, 'settled', '', '[]', '{}')",
+            (settled.address,),
+        )
+    )
+    await store.save_source(ServedSource(TASK.source, SourceState.READY, environment=Environment.NVIDIA))
+    for nonce, (effect, subject, state, fee) in enumerate(
+        [
+            (Effect.ATTEMPT, TASK.address, IntentState.CONFIRMED, 5),
+            (Effect.ATTEMPT, failed.address, IntentState.REVERTED, 7),
+            (Effect.REGISTER, TASK.source, IntentState.CONFIRMED, 11),
+            (Effect.ANNOUNCE_MASTER, ME, IntentState.CONFIRMED, 13),
+            (Effect.UNREGISTER, TASK.source, IntentState.ABANDONED, None),
+        ]
+    ):
+        await store.plan(Intent(f"{nonce}", effect, subject, ME, b""), at=100.0)
+        await store.set_state(f"{nonce}", state, at=110.0 + nonce, fee_paid=fee)
+    entries = await store.entries()
+    assert [(e.kind, e.paid, e.fee, e.source, e.environment) for e in entries] == [
+        ("attempt", 0, 5, TASK.source, Environment.NVIDIA),
+        ("attempt", 0, 7, TASK.source, Environment.NVIDIA),
+        ("register", 0, 11, TASK.source, Environment.NVIDIA),
+        ("announceMaster", 0, 13, None, None),
+        ("payment", 10**17, 0, TASK.source, Environment.NVIDIA),
+        ("payment", 10**17, 0, TASK.source, Environment.NVIDIA),
+    ]
+    assert [entry.at for entry in entries][-2:] == [200.0, 300.0]
+    assert [entry.kind for entry in await store.entries(112.5)] == ["announceMaster", "payment", "payment"]
+    await store.close()
