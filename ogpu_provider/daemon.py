@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,26 +19,35 @@ import structlog
 
 from ogpu_provider import config, telemetry
 from ogpu_provider.chain.fees import DayBudget, FeeCaps
-from ogpu_provider.chain.networks import Network, devnet, named
+from ogpu_provider.chain.networks import Network, devnet, named, several
+from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.chain.reader import ChainReader
 from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.chain.sender import Sender
+from ogpu_provider.chain.wallet import Wallet
 from ogpu_provider.chain.watcher import Watcher
+from ogpu_provider.chain.witness import CrossCheck
+from ogpu_provider.control.account import AccountWatch
+from ogpu_provider.control.desk import Desk
+from ogpu_provider.control.server import ControlServer
+from ogpu_provider.control.wire import SOCKET_NAME
 from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ConfigError, ProviderError
 from ogpu_provider.domain.facts import Block, Fact
-from ogpu_provider.domain.intent import IntentRow
-from ogpu_provider.domain.task import Task, TaskState
+from ogpu_provider.domain.intent import Effect, Intent, IntentRow
+from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address
+from ogpu_provider.environment import ServiceManager
 from ogpu_provider.ipfs.content import IpfsContent
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.pinners import OgpuPinner
 from ogpu_provider.keys import keystore
 from ogpu_provider.keys.policy import Policy as SigningPolicy
-from ogpu_provider.environment import ServiceManager
 from ogpu_provider.keys.signer import Signer
+from ogpu_provider.pipeline.census import Census
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
+from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Head, Policy, Ports
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
@@ -50,24 +60,24 @@ from ogpu_provider.scheduler.inventory import Inventory, local_readers
 from ogpu_provider.scheduler.requirements import SlotLimits
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
+from ogpu_provider.service.activation import listener
+from ogpu_provider.service.notify import Notifier
+from ogpu_provider.service.watchdog import Watchdog, Work
 from ogpu_provider.settings import Settings
 from ogpu_provider.store.sqlite import SqliteStore
 
 log = structlog.get_logger()
 
 INVENTORY_PAUSE_S = 30.0
-from ogpu_provider.service.activation import listener
-from ogpu_provider.service.notify import Notifier
-from ogpu_provider.service.watchdog import Watchdog, Work
 RECOVERY_PAUSE_S = 2.0
+LONGEST_WORK_S = 120.0
+"""A block's delivery or a look at the devices that takes longer is stuck: calls to the node end before."""
 
 
 def network_of(settings: Settings) -> Network:
     """The network that the settings describe, with the operator's endpoints in place of the public ones."""
     chosen = settings.network
     if chosen.name == "devnet":
-LONGEST_WORK_S = 120.0
-"""A block's delivery or a look at the devices that takes longer is stuck: calls to the node end before."""
         return devnet(chosen.rpc_url or "", chosen.ws_url or "", chosen.publish_url or "", chosen.gateway_url or "")
     return named(chosen.name).at(
         http_url=chosen.rpc_url or "",
@@ -75,6 +85,14 @@ LONGEST_WORK_S = 120.0
         pin_url=chosen.publish_url or "",
         gateway_url=chosen.gateway_url or "",
     )
+
+
+def open_pool(settings: Settings, network: Network) -> RpcPool:
+    """Every endpoint that the operator names; the network's public one where there is none."""
+    chosen = settings.network
+    if chosen.rpc_urls and not (chosen.rpc_url or chosen.ws_url):
+        network = replace(network, http_url="", ws_url="")
+    return RpcPool([Rpc(end) for end in several(network, chosen.rpc_urls)], rate=chosen.rpc_rate)
 
 
 async def open_signer(settings: Settings, network: Network) -> Signer:
@@ -105,11 +123,12 @@ async def run(settings: Settings, manager: ServiceManager | None = None) -> None
     async with AsyncExitStack() as stack:
         journal = await SqliteStore.open(settings.journal, chain_id=network.chain_id, provider=signer.address)
         stack.push_async_callback(journal.close)
-        rpc = await stack.enter_async_context(Rpc(network))
+        rpc = await stack.enter_async_context(open_pool(settings, network))
         daemon = Daemon(settings, network, signer, journal, rpc, await open_runtime(settings), manager, activated)
         stack.push_async_callback(daemon.aclose)
         log.info("daemon_started", provider=signer.address, network=network.name, boot=daemon.ports.boot)
         try:
+            await journal.note("ended", "")
             await daemon.serve()
         except* ProviderError as errors:
             error = _first(errors)
@@ -117,22 +136,27 @@ async def run(settings: Settings, manager: ServiceManager | None = None) -> None
                 await journal.note("ended", f"{error.code}: {error}")
             raise error from None
         finally:
+            Notifier(manager.notify_socket).stopping()
             log.info("daemon_stopped", boot=daemon.ports.boot)
+
+
+class _Drained(Exception):
+    """Nothing is owed any more, and the operator wanted the daemon to end then."""
 
 
 class Daemon:
     """All parts of one run, joined."""
 
     def __init__(
-            Notifier(manager.notify_socket).stopping()
         self,
         settings: Settings,
         network: Network,
         signer: Signer,
         journal: SqliteStore,
-            await journal.note("ended", "")
-        rpc: Rpc,
+        rpc: RpcPool,
         runtime: "Callable[[Daemon], Projects | Processes]",
+        manager: ServiceManager,
+        activated: socket.socket | None,
     ) -> None:
         self.settings = settings
         self.provider = signer.address
@@ -143,8 +167,6 @@ class Daemon:
         self._pinning = httpx.AsyncClient(trust_env=False)
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
         self._inventory = Inventory(_cpu_slots(settings), local_readers())
-        manager: ServiceManager,
-        activated: socket.socket | None,
         self._scheduler = HostScheduler(self._inventory.host, _admission_policy(settings))
         head = Head()
         self._sender = Sender(
@@ -170,6 +192,7 @@ class Daemon:
             scheduler=self._scheduler,
             clock=self.clock,
             boot=secrets.token_hex(8),
+            started_at=self.clock.now(),
             head=head,
             policy=_path_policy(settings),
         )
@@ -182,17 +205,38 @@ class Daemon:
             busy=self._conductor.busy,
         )
         self._intake = Intake(self.ports, self._conductor, self._keeper)
+        self._orders = Orders(self.ports, self._conductor)
+        self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock)
+        self._desk = Desk(
+            network=network.name,
+            ports=self.ports,
+            orders=self._orders,
+            conductor=self._conductor,
+            keeper=self._keeper,
+            scheduler=self._scheduler,
+            account=self._account,
+            metrics=self.metrics,
+            started_at=self.clock.now(),
+        )
+        self._census = Census(self.ports, self._conductor, self._intake)
+        self._witness = CrossCheck(rpc, network, self.clock, self._intake.disprove, costs=self._intake.costs)
         self._callback: CallbackServer | None = None
+        self._activated = activated
+        self._notifier = Notifier(manager.notify_socket)
+        self._work = Work(self.clock, LONGEST_WORK_S)
+        proofs = {"journal": journal.cursor, "deliveries and devices": self._work.ended}
+        self._watchdog = Watchdog(self._notifier, manager.watchdog, proofs, self.clock)
 
     async def serve(self) -> None:
         """Journal, chain, engine, then act: take stock of what was and of what runs, then start every service."""
         self._scheduler.observe(await self._inventory.refresh())
         self._callback = await self._new_callback()
-        watcher = Watcher(self._rpc, self._network, self._deliver, self.clock, await self.ports.journal.cursor())
+        watcher = await self._new_watcher()
+        await self._orders.restore()
         await self._keeper.restore()
         control = ControlServer(self.settings.data_dir / SOCKET_NAME, self._desk.verbs)
         try:
-            async with self._callback, control, asyncio.TaskGroup() as group:
+            async with self._callback, control, self._witness, asyncio.TaskGroup() as group:
                 group.create_task(self._runtime.watch(), name="engine events")
                 group.create_task(self._conductor.run(), name="conductor")
                 await self._conductor.started()
@@ -200,6 +244,7 @@ class Daemon:
                 group.create_task(watcher.run(), name="watcher")
                 group.create_task(self._keeper.run(), name="sources")
                 group.create_task(self._recover(), name="recovery")
+                group.create_task(self._census.run(), name="census")
                 group.create_task(self._take_inventory(), name="inventory")
                 group.create_task(self._watchdog.run(), name="watchdog")
                 group.create_task(self._account.run(), name="account")
@@ -217,24 +262,6 @@ class Daemon:
         await self._pinning.aclose()
         await self._fetcher.aclose()
 
-        self._orders = Orders(self.ports, self._conductor)
-        self._activated = activated
-        self._notifier = Notifier(manager.notify_socket)
-        self._work = Work(self.clock, LONGEST_WORK_S)
-        proofs = {"journal": journal.cursor, "deliveries and devices": self._work.ended}
-        self._watchdog = Watchdog(self._notifier, manager.watchdog, proofs, self.clock)
-        self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock)
-        self._desk = Desk(
-            network=network.name,
-            ports=self.ports,
-            orders=self._orders,
-            conductor=self._conductor,
-            keeper=self._keeper,
-            scheduler=self._scheduler,
-            account=self._account,
-            metrics=self.metrics,
-            started_at=self.clock.now(),
-        )
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         """One block: first what it says about our transactions, then what it says about tasks and sources."""
         self.ports.head.block = block
@@ -244,12 +271,39 @@ class Daemon:
         self._desk.heard()
         self.metrics.head_block.set(block.number)
 
+    async def _new_watcher(self) -> Watcher:
+        return Watcher(
+            self._rpc,
+            self._network,
+            self._deliver,
+            self.clock,
+            await self.ports.journal.cursor(),
+            undo=self._intake.undo,
+            witness=self._witness if self._rpc.several else None,
+        )
+
     async def _on_outcome(self, row: IntentRow) -> None:
         self.metrics.transactions.labels(row.intent.effect, row.state).inc()
         await self._conductor.on_intent(row)
 
+    async def _is_present(self, intent: Intent) -> bool:
+        """Whether what an intent is for has come about on chain, by whatever way."""
+        chain = self.ports.chain
+        match intent.effect:
+            case Effect.ATTEMPT:
+                return (await chain.standing(intent.subject)).attempted_by_us
+            case Effect.SUBMIT_RESPONSE:
+                return (await chain.standing(intent.subject)).our_response is not None
+            case Effect.REGISTER:
+                return await chain.registered_environment(intent.subject) is not None
+            case Effect.UNREGISTER:
+                return await chain.registered_environment(intent.subject) is None
+        return False
+
     def _observe(self, task: Task, before: TaskState) -> None:
         self.metrics.task_transitions.labels(task.state).inc()
+        if task.state not in AT_WORK:
+            self._keeper.finished(task.source)
 
     def project_changed(self, source: Address) -> None:
         self._keeper.changed(source)
@@ -284,6 +338,12 @@ class Daemon:
 
     async def _new_callback(self) -> CallbackServer:
         """Containers keep the address that they were started with, so the port is the same after a restart."""
+        sink = ResultSink(self.ports, self._conductor)
+        limits = CallbackLimits(body=self.settings.execution.result_limit)
+        if self._activated is not None:
+            host, port = self._activated.getsockname()[:2]
+            secret = callback_secret(self.settings.data_dir)
+            return CallbackServer(host, port, secret, sink, limits, listener=self._activated)
         host = self.settings.callback.host
         if host == "auto" and self.settings.runtime.engine == "processes":
             host = "127.0.0.1"
@@ -292,32 +352,12 @@ class Daemon:
         return CallbackServer(
             host,
             self.settings.callback.port or remembered_port(self.settings.data_dir / "callback.port", host),
-    async def _is_present(self, intent: Intent) -> bool:
-        """Whether what an intent is for has come about on chain, by whatever way."""
-        chain = self.ports.chain
-        match intent.effect:
-            case Effect.ATTEMPT:
-                return (await chain.standing(intent.subject)).attempted_by_us
-            case Effect.SUBMIT_RESPONSE:
-                return (await chain.standing(intent.subject)).our_response is not None
-            case Effect.REGISTER:
-                return await chain.registered_environment(intent.subject) is not None
-            case Effect.UNREGISTER:
-                return await chain.registered_environment(intent.subject) is None
-        return False
-
             callback_secret(self.settings.data_dir),
             sink,
             limits,
         )
 
     def callback_url(self, source: Address) -> str:
-        sink = ResultSink(self.ports, self._conductor)
-        limits = CallbackLimits(body=self.settings.execution.result_limit)
-        if self._activated is not None:
-            host, port = self._activated.getsockname()[:2]
-            secret = callback_secret(self.settings.data_dir)
-            return CallbackServer(host, port, secret, sink, limits, listener=self._activated)
         assert self._callback is not None, "projects are started after the callback server"
         return self._callback.url(source)
 
