@@ -61,6 +61,7 @@ AddressText = Annotated[str, BeforeValidator(_address)]
 Addresses = Annotated[tuple[AddressText, ...], BeforeValidator(_listed)]
 Served = Annotated[Literal["all"] | tuple[AddressText, ...], BeforeValidator(_served)]
 HttpUrl = Annotated[str, _web("http", "https")]
+EndpointUrls = Annotated[tuple[Annotated[str, _web("http", "https", "ws", "wss")], ...], BeforeValidator(_listed)]
 SocketUrl = Annotated[str, _web("ws", "wss")]
 UserPath = Annotated[Path, BeforeValidator(_home)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -74,6 +75,13 @@ class Network(Section):
     name: Literal["mainnet", "testnet", "devnet"] = Field("mainnet", description="Which OpenGPU network to serve.")
     rpc_url: HttpUrl | None = Field(None, description="RPC endpoint; unset: the network's public one.")
     ws_url: SocketUrl | None = Field(None, description="WebSocket endpoint for new blocks; unset: the network's.")
+    rpc_urls: EndpointUrls = Field(
+        (),
+        description="More endpoints, http and ws, beside rpc_url. Those of one host and port belong together.",
+    )
+    rpc_rate: Annotated[float, Field(gt=0, le=100_000)] | None = Field(
+        None, description="Calls a second to each endpoint; unset: as many as it takes without complaint (429)."
+    )
     publish_url: HttpUrl | None = Field(None, description="Where results are pinned; unset: the network's service.")
     gateway_url: HttpUrl | None = Field(None, description="IPFS gateway that links point to; unset: the network's.")
     confirmations: int = Field(3, ge=0, le=1000, description="Blocks on top before a payment counts.")
@@ -85,7 +93,7 @@ class Network(Section):
     def _devnet_only(self) -> "Network":
         if self.allow_private_urls and self.name != "devnet":
             raise ValueError("allow_private_urls is for a devnet only: on a real network it opens this host's network")
-        if self.name == "devnet" and self.rpc_url is None:
+        if self.name == "devnet" and self.rpc_url is None and not self.rpc_urls:
             raise ValueError("a devnet has no fixed address: set rpc_url to what `ogpu-provider devnet up` printed")
         return self
 

@@ -1,6 +1,8 @@
 """Where the OGPU contracts live. Endpoints are defaults that an operator may replace; addresses and ids are not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.units import Address
@@ -39,6 +41,25 @@ class Network:
                 gateway_url=gateway_url or self.gateway_url,
             )
         return replace(self, pin_url=pin_url or self.pin_url, gateway_url=gateway_url or self.gateway_url)
+
+
+def several(network: Network, urls: Sequence[str]) -> list[Network]:
+    """The network through each endpoint: first its own, if it has one, then `urls`.
+
+    An http and a ws URL of the same host and port are one endpoint.
+    """
+    ends: dict[tuple[str | None, int], dict[str, str]] = {}
+    for url in (network.http_url, network.ws_url, *urls):
+        parts = urlsplit(url)
+        if not url:
+            continue
+        kind = "ws_url" if parts.scheme in ("ws", "wss") else "http_url"
+        place = parts.hostname, parts.port or (443 if parts.scheme in ("https", "wss") else 80)
+        if kind == "ws_url" and url == network.ws_url and network.http_url:
+            ends[next(iter(ends))][kind] = url  # named together, wherever they are
+        else:
+            ends.setdefault(place, {}).setdefault(kind, url)
+    return [replace(network, http_url=one.get("http_url", ""), ws_url=one.get("ws_url", "")) for one in ends.values()]
 
 
 MAINNET = Network(

@@ -7,7 +7,7 @@ from typing import Any
 from ogpu_provider.chain import contracts
 from ogpu_provider.chain.contracts import Calldata, Malformed, decode_result, encode_call, present
 from ogpu_provider.chain.networks import Network
-from ogpu_provider.chain.rpc import Rpc
+from ogpu_provider.chain.receipts import Node
 from ogpu_provider.chain.wire import Call, JsonRpcError
 from ogpu_provider.domain.clock import Clock, SystemClock
 from ogpu_provider.domain.errors import RpcRejected
@@ -28,7 +28,7 @@ class ChainReader:
     """
 
     def __init__(
-        self, rpc: Rpc, network: Network, provider: Address, *, clock: Clock | None = None, task_limit: int = 2000
+        self, rpc: Node, network: Network, provider: Address, *, clock: Clock | None = None, task_limit: int = 2000
     ) -> None:
         self._rpc = rpc
         self._network = network

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import structlog
 
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.socket import HeadStream, Socket
-from ogpu_provider.chain.wire import Call, JsonRpcError, outcome
+from ogpu_provider.chain.wire import Busy, Call, JsonRpcError, outcome, retry_after
 from ogpu_provider.domain.clock import Clock, SystemClock
 from ogpu_provider.domain.errors import ConfigError, RpcUnavailable, WrongNetwork
 
@@ -111,6 +112,12 @@ class Rpc:
                 await self._http.close()
 
     @property
+    def name(self) -> str:
+        """Host and port: the rest of a URL may hold a key of the operator."""
+        parts = urlsplit(self.network.http_url or self.network.ws_url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+    @property
     def pushes(self) -> bool:
         """Whether new heads can be subscribed to; otherwise they have to be asked for."""
         return self._socket is not None
@@ -133,6 +140,14 @@ class Rpc:
                 return await socket.exchange(calls)
         assert self._http is not None
         return await self._http.exchange(calls)
+
+    async def attributed(self, calls: Sequence[Call]) -> tuple[list[Any | JsonRpcError], str]:
+        """Like `batch`, and whose answers they are."""
+        return await self.batch(calls), self.name
+
+    async def elsewhere(self, calls: Sequence[Call], than: str) -> list[Any | JsonRpcError] | None:
+        """What another node says: there is none here."""
+        return None
 
     async def subscribe_heads(self) -> HeadStream:
         """New headers as they are announced. Raises RpcUnavailable without a websocket, or without its connection."""
@@ -215,6 +230,9 @@ class _Http:
         except TimeoutError as err:
             raise RpcUnavailable(f"{what}: no answer in {self._timeout:g} s") from err
         except ClientResponseError as err:
+            said = retry_after(err.headers.get("Retry-After")) if err.headers else None
+            if err.status == 429 or said is not None:
+                raise Busy(f"{what}: HTTP {err.status}", said) from err
             raise RpcUnavailable(f"{what}: HTTP {err.status}") from err
         except (ClientError, OSError, ValueError, KeyError, TypeError) as err:
             raise RpcUnavailable(f"{what}: {type(err).__name__}") from err

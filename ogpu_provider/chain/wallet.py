@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ogpu_provider.chain.contracts import decode_result, present
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.reader import granted, view
-from ogpu_provider.chain.rpc import Rpc
+from ogpu_provider.chain.receipts import Node
 from ogpu_provider.chain.wire import JsonRpcError
 from ogpu_provider.domain.units import Address, Wei
 
@@ -54,7 +54,7 @@ class FeeData:
 class Wallet:
     """Each method is one round trip. Raises as the reader does."""
 
-    def __init__(self, rpc: Rpc, network: Network) -> None:
+    def __init__(self, rpc: Node, network: Network) -> None:
         self._rpc = rpc
         self._network = network
 

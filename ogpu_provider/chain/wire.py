@@ -1,5 +1,6 @@
 """JSON-RPC 2.0 as values: answers, their errors, and what is safe to conclude from them. Pure."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,23 @@ class JsonRpcError(RpcRejected):
         self.data = data
 
 
+class Busy(RpcUnavailable):
+    """Nobody looked at the request. `retry_after` in seconds, None where the node does not say."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds of a Retry-After header, at most an hour; None for a date or anything else."""
+    try:
+        seconds = float(value) if value is not None else math.nan
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else None
+
+
 def outcome(method: str, answer: object) -> Any | JsonRpcError:
     """The result in an answer, or the error that it is. Raises RpcUnavailable if it is not a JSON-RPC answer."""
     if not isinstance(answer, Mapping):
@@ -33,7 +51,7 @@ def outcome(method: str, answer: object) -> Any | JsonRpcError:
         code = code if isinstance(code, int) else 0
         message = str(fields.get("message", ""))[:300]
         if code in _BUSY:
-            raise RpcUnavailable(f"{method}: the node is busy: {message} ({code})")
+            raise Busy(f"{method}: the node is busy: {message} ({code})")
         return JsonRpcError(method, code, message, fields.get("data"))
     if "result" not in answer:
         raise RpcUnavailable(f"{method}: the answer has neither result nor error")

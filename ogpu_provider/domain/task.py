@@ -8,6 +8,8 @@
 
     any live state ─▶ FAILED(code) | EXPIRED | CANCELED | LOST
     DECLINED ─▶ SEEN   the master or an agent attempted it for us: now it is an obligation
+    LOST, EXPIRED, CANCELED, DECLINED ─▶ SEEN   the block that ended it was undone, or that had undone it
+    RESPONDED ─▶ SUBMITTED   the response's block was undone
     EXECUTING ─▶ EXECUTING   dispatched again after a restart that cannot know what became of the first
 
 EXECUTING is entered before the container is called (intent before effect), so after a crash a row in it means
@@ -66,13 +68,13 @@ EDGES: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
         _S.PRODUCED: _ENDS | {_S.PINNED},
         _S.PINNED: _ENDS | {_S.SUBMITTED},
         _S.SUBMITTED: _ENDS | {_S.RESPONDED, _S.SETTLED},
-        _S.RESPONDED: _ENDS | {_S.SETTLED},
+        _S.RESPONDED: _ENDS | {_S.SETTLED, _S.SUBMITTED},
         _S.DECLINED: frozenset({_S.SEEN}),
         _S.SETTLED: frozenset(),
-        _S.LOST: frozenset(),
+        _S.LOST: frozenset({_S.SEEN}),
         _S.FAILED: frozenset(),
-        _S.EXPIRED: frozenset(),
-        _S.CANCELED: frozenset(),
+        _S.EXPIRED: frozenset({_S.SEEN}),
+        _S.CANCELED: frozenset({_S.SEEN}),
     }
 )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from ogpu_provider.domain.errors import ProviderError, Retry, StaleRow
+from ogpu_provider.domain.errors import ProviderError, Retry, RpcUnavailable, StaleRow
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.resources import task_holder
@@ -195,6 +195,8 @@ class Conductor:
         pause = 0.0 if error.retry is Retry.NOW else min(policy.retry_pause * 2**tries, policy.retry_pause_max)
         limit = task.expiry or now + policy.max_run
         patient = task.state not in BEFORE_ATTEMPT or tries + 1 < policy.tries_before_attempt
+        if isinstance(error, RpcUnavailable):  # says nothing about the task, and tasks are not read meanwhile either
+            patient, pause = True, min(pause, policy.outage_pause_max)
         if error.retry is not Retry.NEVER and patient and now + pause < limit:
             log.info("stage_retries", task=task.address, state=task.state, code=error.code, error=str(error))
             return _Retry(now + pause, f"{error.code}: {error}")

@@ -4,11 +4,14 @@ Effects on rows come first and the cursor last, in the same transaction as the b
 between re-reads the block, and every effect may happen twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
 from ogpu_provider.domain import facts
+from ogpu_provider.domain.errors import RpcRejected
 from ogpu_provider.domain.facts import Block, Fact, TaskStatus, TaskView
 from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.killpoints import reach
@@ -19,6 +22,7 @@ from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.recovery import owed
+from ogpu_provider.pipeline.reversal import DISPROVED, UNDONE, again, reopened, undone, withdrawn
 from ogpu_provider.pipeline.sources import SourceKeeper
 
 log = structlog.get_logger()
@@ -34,6 +38,7 @@ class Intake:
         self._ports = ports
         self._conductor = conductor
         self._keeper = keeper
+        self._acted_on: deque[Fact] = deque(maxlen=256)
 
     async def deliver(self, block: Block, block_facts: Sequence[Fact]) -> None:
         """Take in one block. Idempotent: the same block may be delivered again."""
@@ -54,6 +59,8 @@ class Intake:
         new = await self._ports.journal.insert(list(rows.values()), block)
         if new:
             reach("task.seen.saved")
+        if len(new) < len(rows):
+            await self._published_again(rows, frozenset({UNDONE}))
         for task in new:
             log.info("task_seen", task=task.address, source=task.source, block=block.number)
             self._conductor.start(task)
@@ -68,6 +75,55 @@ class Intake:
             for task in await self._ports.journal.insert([row]):
                 log.info("task_adopted", task=task.address, source=task.source, obliged=task.obliged)
                 self._conductor.start(task)
+                return
+            await self._published_again([row.address], frozenset({UNDONE, DISPROVED}))
+
+    async def undo(self, ancestor: Block) -> None:
+        """Every block above `ancestor` is no longer one of the chain. Its facts, if they are, come anew."""
+        self._ports.head.block = ancestor
+        for task in await self._ports.journal.touched_above(ancestor.number):
+            intents = await self._ports.journal.intents_of(task.address)
+            await self._conductor.apply(task.address, partial(undone, intents=intents, above=ancestor.number))
+
+    async def disprove(self, block: Block, denied: Sequence[Fact]) -> None:
+        """Another endpoint has the block without these logs: nothing more is spent on their word."""
+        for fact in denied:
+            match fact:
+                case facts.TaskPublished():
+                    text = f"a second endpoint does not know of it in block {block.number}"
+                    await self._conductor.apply(fact.task, partial(withdrawn, code=DISPROVED, text=text))
+                case facts.TaskStatusChanged():
+                    await self._undo_status(fact.task, block.number)
+                case _:
+                    pass
+
+    def costs(self, fact: Fact) -> bool:
+        """Whether we spend something on a fact's word, or leave off work that we are paid for."""
+        match fact:
+            case facts.TaskPublished():
+                return self._serves(fact.source)
+            case facts.Attempted():
+                return fact.provider == self._ports.chain.provider
+            case facts.TaskStatusChanged():
+                return fact in self._acted_on
+        return False
+
+    async def _undo_status(self, address: Address, block: int) -> None:
+        intents = await self._ports.journal.intents_of(address)
+
+        def decide(task: Task) -> Transition | Mapping[str, object] | None:
+            if task.finalized_block != block:
+                return None
+            return reopened(task, intents) if task.state.over else {"finalized_block": None}
+
+        await self._conductor.apply(address, decide)
+
+    async def _published_again(self, addresses: Iterable[Address], codes: Collection[str]) -> None:
+        def decide(task: Task) -> Transition | None:
+            return again(task) if task.state is TaskState.DECLINED and task.code in codes else None
+
+        for address in addresses:
+            await self._conductor.apply(address, decide)
 
     def _serves(self, source: Address) -> bool:
         row = self._ports.book.get(source)
@@ -86,7 +142,11 @@ class Intake:
             return
         row = await self._ports.journal.task(fact.task)
         if row is None:
-            view = await self._ports.chain.standing(fact.task)
+            try:
+                view = await self._ports.chain.standing(fact.task)
+            except RpcRejected as error:  # a log about what is no task must not stop the reading of logs
+                log.error("attempt_of_no_task", task=fact.task, tx=fact.origin.tx_hash, error=str(error))
+                return
             head = self._ports.head.block
             assert head is not None
             rows[fact.task] = self._seen(fact.task, view.source, head, obliged=True)
@@ -128,16 +188,16 @@ class Intake:
             ours = await self._ports.journal.intent_of(fact.origin.tx_hash)
 
         def decide(task: Task) -> Transition | Mapping[str, object] | None:
-            if task.state.over:
+            if task.state.over or not fact.status.over:
                 return None
+            if ours is None:
+                self._acted_on.append(fact)
             if fact.status is TaskStatus.CANCELED:
-                return _ended(TaskState.CANCELED, "chain.canceled", "the client canceled the task")
+                return _ended(TaskState.CANCELED, "chain.canceled", "the client canceled the task", block)
             if fact.status is TaskStatus.EXPIRED:
-                return _ended(TaskState.EXPIRED, "chain.expired", "the task expired on chain")
-            if fact.status is not TaskStatus.FINALIZED:
-                return None
+                return _ended(TaskState.EXPIRED, "chain.expired", "the task expired on chain", block)
             if task.state in _EARLY and ours is None:
-                return _ended(TaskState.LOST, "lost.other_won", "another provider's response was first")
+                return _ended(TaskState.LOST, "lost.other_won", "another provider's response was first", block)
             return {"finalized_block": block} if task.finalized_block is None else None
 
         await self._conductor.apply(fact.task, decide)
@@ -148,9 +208,10 @@ class Intake:
         if ours is None or ours.intent.effect is not Effect.SUBMIT_RESPONSE:
             return
         await self._conductor.apply(
-            fact.task, lambda task: {"response": fact.response} if task.response is None else None
+            fact.task, lambda task: {"response": fact.response} if task.response != fact.response else None
         )
 
 
-def _ended(state: TaskState, code: str, text: str) -> Transition:
-    return Transition(state, reasons=(Reason(code, text),))
+def _ended(state: TaskState, code: str, text: str, block: int) -> Transition:
+    """`block` is kept: should it be undone, so is the end."""
+    return Transition(state, {"finalized_block": block}, (Reason(code, text),))

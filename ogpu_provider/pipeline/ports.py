@@ -37,6 +37,10 @@ class Journal(Protocol):
         """Every row that is not over, oldest first."""
         ...
 
+    async def touched_above(self, block: int) -> list[Task]:
+        """Rows seen in, or paid or ended by, a block above this number; and all that wait to be paid."""
+        ...
+
     async def save(self, task: Task, step: Transition, *, at: float, boot: str) -> Task:
         """Apply a transition: row, journal line, intent (if new), in one transaction.
 
@@ -240,7 +244,8 @@ class Policy:
 
     `response_margin`: a result must be there this long before expiry. `max_run`: no task runs longer.
     `confirmations`: blocks on top before a payment counts. `config_limit` in bytes. Transient errors are tried
-    again with a growing pause: a few times before the attempt (nothing is owed yet), until expiry after it.
+    again with a growing pause: a few times before the attempt (nothing is owed yet), until expiry after it. While no
+    RPC endpoint answers, tasks wait for one until they expire.
     """
 
     response_margin: float = 10.0
@@ -249,6 +254,7 @@ class Policy:
     config_limit: int = 1 << 20
     retry_pause: float = 1.0
     retry_pause_max: float = 30.0
+    outage_pause_max: float = 4.0
     tries_before_attempt: int = 3
     max_dispatches: int = 2
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from ogpu_provider.domain.errors import EngineError, FetchError, ProviderError, Retry
+from ogpu_provider.domain.errors import EngineError, FetchError, ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.intent import Intent, IntentState
 from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.resources import Lease, source_holder
@@ -201,7 +201,8 @@ class SourceKeeper:
                     tries = 0
                     await wake.wait()
                     continue
-                pause = min(self._policy.retry_pause * 2**tries, self._policy.retry_pause_max)
+                most = self._policy.retry_pause if isinstance(error, RpcUnavailable) else self._policy.retry_pause_max
+                pause = min(self._policy.retry_pause * 2**tries, most)
                 tries += 1
                 await self._pause(wake, None if error.retry is Retry.NEVER else pause)
         finally:
@@ -221,6 +222,9 @@ class SourceKeeper:
         try:
             async with self._limit:
                 await (self._leave(address) if address in self._leaving else self._serve(address))
+        except RpcUnavailable as error:  # says nothing about the source: it stays what it is
+            log.warning("source_unread", source=address, code=error.code, error=str(error))
+            return error
         except ProviderError as error:
             row = self._row(address)
             if row.state is not SourceState.DROPPED:

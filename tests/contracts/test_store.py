@@ -80,6 +80,15 @@ async def test_insert_returns_only_new_rows_and_moves_the_cursor(store: Store) -
     assert await store.task(address(9)) is None
 
 
+async def test_rows_that_blocks_above_a_number_touched(store: Store) -> None:
+    early = seen(1), seen(2, finalized_block=20), seen(3, state=TaskState.SUBMITTED)
+    late = replace(seen(4), seen_block=15), seen(5, state=TaskState.LOST, finalized_block=16)
+    await store.insert([*early, *late])
+    assert await store.touched_above(14) == [early[1], early[2], *late]
+    assert await store.touched_above(15) == [early[1], early[2], late[1]]
+    assert await store.touched_above(100) == [early[2]]
+
+
 async def test_the_cursor_may_go_back(store: Store) -> None:
     await store.insert([], Block(7, hash_of(7), hash_of(6), 1))
     await store.insert([], Block(6, hash_of(66), hash_of(5), 1))

@@ -91,7 +91,7 @@ async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, gi
 
 async def _read_chain(task: Task, params: SourceParams, ports: Ports) -> tuple[Task, Transition | None]:
     """Parameters and, for a task that was not published just now, what has become of it since."""
-    fresh = task.boot == ports.boot and not task.obliged
+    fresh = task.version == 0 and task.boot == ports.boot and not task.obliged
     read = ports.chain.published if fresh else ports.chain.standing
     view = await read(task.address)
     task = replace(

@@ -20,6 +20,8 @@ from tests.fakes.clock import FakeClock, settle
 from tests.fakes.ledger import NETWORK, Ledger
 
 DOWN = RpcUnavailable("down")
+NEAR = 16
+"""The newest blocks of a gap are read one by one."""
 
 
 class Diary:
@@ -28,6 +30,7 @@ class Diary:
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.facts: list[Fact] = []
+        self.kept: list[Fact] = []
         self.broken: Exception | None = None
 
     async def deliver(self, block: Block, facts: Sequence[Fact]) -> None:
@@ -36,6 +39,10 @@ class Diary:
         assert all(fact.origin.block_hash == block.hash for fact in facts)
         self.blocks.append(block)
         self.facts += facts
+        self.kept += [fact for fact in facts if fact not in self.kept]
+
+    async def undo(self, ancestor: Block) -> None:
+        self.kept = [fact for fact in self.kept if fact.origin.block_number <= ancestor.number]
 
     @property
     def tasks(self) -> list[Address]:
@@ -57,7 +64,7 @@ class Run:
 @asynccontextmanager
 async def following(ledger: Ledger, start: tuple[int, Hash] | None = None, **options: Any) -> AsyncIterator[Run]:
     diary, clock = Diary(), FakeClock()
-    watcher = Watcher(ledger, NETWORK, diary.deliver, clock, start, random=lambda: 0.5, **options)
+    watcher = Watcher(ledger, NETWORK, diary.deliver, clock, start, undo=diary.undo, random=lambda: 0.5, **options)
     task = asyncio.ensure_future(watcher.run())
     try:
         await settle()
@@ -133,7 +140,7 @@ async def test_long_gaps_are_read_in_growing_ranges_and_few_calls() -> None:
     async with following(ledger, start, chunk=500) as run:
         assert run.diary.tasks == ledger.tasks()
         assert len(run.diary.tasks) == 50
-        assert ledger.counts["eth_getLogs"] <= 6
+        assert ledger.counts["eth_getLogs"] <= 6 + NEAR
         assert ledger.round_trips <= 15
 
 
@@ -153,7 +160,7 @@ async def test_facts_that_do_not_matter_cost_nothing() -> None:
     wanted = ledger.tasks()[150]
     async with following(ledger, start, relevant=lambda fact: getattr(fact, "task", None) == wanted) as run:
         assert run.diary.tasks == [wanted]
-        assert ledger.counts["eth_getBlockByNumber"] <= 6
+        assert ledger.counts["eth_getBlockByNumber"] <= 6 + NEAR
 
 
 async def test_a_lost_connection_is_filled_up_after() -> None:
@@ -246,6 +253,24 @@ async def test_a_reorganisation_is_walked_back_and_delivered_anew(depth: int) ->
         assert run.watcher.reorganisations == 1
         assert run.diary.tasks[-depth - 1 :] == ledger.tasks()[-depth - 1 :]
         assert run.diary.numbers[before:] == list(range(16 - depth, 17))
+
+
+async def test_a_node_that_is_behind_undoes_nothing() -> None:
+    ledger = Ledger()
+    async with following(ledger) as run:
+        for _ in range(6):
+            ledger.mine(1)
+            ledger.announce()
+            await settle()
+        stale, real = dict(ledger.head, parentHash="0x" + "77" * 32, hash="0x" + "88" * 32), ledger.head
+        ledger.hidden = 3
+        ledger.announce({**stale, "number": hex(len(ledger.blocks))})
+        await run.clock.advance(1)
+        ledger.hidden = 0
+        ledger.announce(real)
+        await run.until_quiet()
+        assert run.watcher.reorganisations == 0
+        assert run.diary.tasks == ledger.tasks()
 
 
 async def test_a_block_replaced_by_another_of_its_height_is_noticed() -> None:
@@ -401,6 +426,7 @@ async def _play(pushes: bool, script: list[tuple[str, int, list[int]]]) -> None:
         ledger.announce()
         await run.until_quiet()
         canonical = {header["hash"] for header in ledger.blocks}
+        assert {f.origin.block_hash for f in run.diary.kept} <= canonical, "what is gone was said to be undone"
         remaining = [f for f in run.diary.facts if f.origin.block_hash in canonical]
         once = list(dict.fromkeys(f.task for f in remaining if isinstance(f, TaskPublished)))
         assert once == ledger.tasks()

@@ -1,0 +1,58 @@
+"""Reads open tasks from contract state now and then, so that a lost log costs time and not a task."""
+
+import structlog
+
+from ogpu_provider.domain.errors import ProviderError
+from ogpu_provider.domain.source import SourceState
+from ogpu_provider.domain.task import Task, TaskState, Transition
+from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.conductor import Conductor
+from ogpu_provider.pipeline.intake import Intake
+from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.reversal import UNDONE
+
+log = structlog.get_logger()
+
+PAUSE_S = 180.0
+LIMIT = 100
+"""Seconds between two rounds, and rows looked at in one: those of which nothing was heard for longest."""
+
+
+class Census:
+    def __init__(self, ports: Ports, conductor: Conductor, intake: Intake, *, pause: float = PAUSE_S) -> None:
+        self._ports = ports
+        self._conductor = conductor
+        self._intake = intake
+        self._pause = pause
+
+    async def run(self) -> None:
+        """As a service. A round that finds no endpoint is made up for by the next."""
+        while True:
+            await self._ports.clock.sleep(self._pause)
+            if self._ports.head.block is not None:
+                await self.count()
+
+    async def count(self) -> None:
+        """One round: tasks that we have no row of, then rows that the chain may have passed by."""
+        for source in self._ports.book.all():
+            if source.state is SourceState.READY:
+                try:
+                    for view in await self._ports.chain.open_tasks(source.address):
+                        await self._intake.adopt(view)
+                except ProviderError as error:
+                    log.warning("open_tasks_unread", source=source.address, code=error.code, error=str(error))
+        before = self._ports.clock.now() - self._pause
+        quiet = [task for task in await self._ports.journal.live() if task.updated_at <= before]
+        for task in sorted(quiet, key=lambda task: task.updated_at)[:LIMIT]:
+            try:
+                await self._conductor.recover(task.address)
+            except ProviderError as error:
+                log.warning("task_unread", task=task.address, code=error.code, error=str(error))
+                if error.code == "chain.empty_answer":
+                    await self._conductor.apply(task.address, self._vanished)
+
+    def _vanished(self, task: Task) -> Transition | None:
+        """Its block was undone and it never came back; given up once it could not be answered anyway."""
+        if task.state.over or not task.expiry or self._ports.head.now(self._ports.clock) < task.expiry:
+            return None
+        return Transition(TaskState.EXPIRED, reasons=(Reason(UNDONE, "the task is not on the chain any more"),))

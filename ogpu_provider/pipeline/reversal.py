@@ -1,0 +1,61 @@
+"""What it means for a row that blocks were undone, or that a log was never there. Pure.
+
+row                                     its block is gone
+seen, not attempted                     declined (chain.undone); the same log in another block brings it back
+attempted and on                        goes on: its transactions decide, and the next look at the chain
+paid in that block                      waits to be paid again
+response in that block                  waits for its response again
+lost, canceled or expired by it         seen again, held against the chain before anything is done
+settled, failed, declined               stays: settled is deep, the others are our own word
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
+from ogpu_provider.domain.task import Task, TaskState, Transition
+from ogpu_provider.domain.verdict import Reason
+
+UNDONE, DISPROVED = "chain.undone", "chain.disproved"
+
+_S = TaskState
+_EARLY = frozenset({_S.SEEN, _S.ADMITTED, _S.READY})
+_ENDED_BY_CHAIN = frozenset({_S.LOST, _S.CANCELED, _S.EXPIRED})
+_REFUSED = frozenset({IntentState.REVERTED, IntentState.ABANDONED})
+
+
+def undone(task: Task, intents: Sequence[IntentRow], above: int) -> Transition | Mapping[str, object] | None:
+    """Every block above number `above` is undone. `intents`: what was planned about the task."""
+    if task.state in _EARLY and task.seen_block > above:
+        return withdrawn(task, UNDONE, f"its block {task.seen_block} was undone")
+    if task.finalized_block is not None and task.finalized_block > above and task.state in _ENDED_BY_CHAIN:
+        return reopened(task, intents)
+    if task.state.over:
+        return None
+    changes: dict[str, object] = {}
+    if task.finalized_block is not None and task.finalized_block > above:
+        changes["finalized_block"] = None
+    response = next((row for row in intents if row.intent.effect is Effect.SUBMIT_RESPONSE), None)
+    if task.response and response and (response.block_number or 0) > above:
+        changes["response"] = None
+        if task.state is _S.RESPONDED:
+            return Transition(_S.SUBMITTED, changes)
+    return changes or None
+
+
+def withdrawn(task: Task, code: str, text: str) -> Transition | None:
+    """The task was not published after all. Work that was promised already is not dropped on one log's word."""
+    return Transition(_S.DECLINED, reasons=(Reason(code, text),)) if task.state in _EARLY else None
+
+
+def reopened(task: Task, intents: Sequence[IntentRow]) -> Transition | None:
+    """The end that the chain had put to it is gone. A response that the sender is done with is not sent twice."""
+    submitted = [row for row in intents if row.intent.effect is Effect.SUBMIT_RESPONSE]
+    if task.state not in _ENDED_BY_CHAIN or any(not row.state.open for row in submitted):
+        return None
+    promised = any(row.intent.effect is Effect.ATTEMPT and row.state not in _REFUSED for row in intents)
+    return again(task, obliged=task.obliged or promised, finalized_block=None)
+
+
+def again(task: Task, **changes: object) -> Transition:
+    """Seen anew; what was read of it is read again."""
+    return Transition(_S.SEEN, {"function": "", "expiry": 0, **changes})
