@@ -1,11 +1,18 @@
 """Takes results from the callback server. Stored before it is answered; the first body wins."""
 
+import structlog
+
+from ogpu_provider.domain.errors import ProviderError, Retry
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.task import ResultOutcome, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.ports import Ports
+
+log = structlog.get_logger()
+
+PAUSES_S = (0.2, 1.0, 3.0)
 
 
 class ResultSink:
@@ -19,15 +26,31 @@ class ResultSink:
         if row is None or row.source != source or not row.dispatches:
             return ResultOutcome.UNKNOWN
         if row.state is TaskState.EXECUTING:
-            reach("result.unsaved")
-            outcome = await self._ports.journal.put_result(task, body, at=self._ports.clock.now())
-            reach("result.saved")
+            outcome = await self._store(task, body)
             self._conductor.nudge(task)
             return outcome
         stored = await self._ports.journal.result(task)
         if stored is None:
             return ResultOutcome.LATE
         return ResultOutcome.SAME if stored == body else ResultOutcome.CONFLICT
+
+    async def _store(self, task: Address, body: bytes) -> ResultOutcome:
+        """A container posts once: a disk that is busy for a moment must not cost its result."""
+        for pause in PAUSES_S:
+            try:
+                return await self._put(task, body)
+            except ProviderError as error:
+                if error.retry is Retry.NEVER:
+                    raise
+                log.warning("result_not_stored_yet", task=task, code=error.code, error=str(error))
+            await self._ports.clock.sleep(pause)
+        return await self._put(task, body)
+
+    async def _put(self, task: Address, body: bytes) -> ResultOutcome:
+        reach("result.unsaved")
+        outcome = await self._ports.journal.put_result(task, body, at=self._ports.clock.now())
+        reach("result.saved")
+        return outcome
 
     async def refuse(self, source: Address, task: Address, reason: Reason) -> None:
         """A body that can never be submitted (too large, not JSON) ends the task."""

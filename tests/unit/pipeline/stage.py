@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -35,9 +35,11 @@ class WokenSender:
 
     def __init__(self) -> None:
         self.wakes = 0
+        self.tell: Callable[[], None] = lambda: None
 
     def wake(self) -> None:
         self.wakes += 1
+        self.tell()
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Daemon:
     intake: Intake
     results: ResultSink
     scheduler: HostScheduler
+    services: list[asyncio.Future[None]] = field(default_factory=list)
 
     async def block(self, *facts: Fact) -> None:
         """Deliver a block with these facts and let everything run."""
@@ -204,6 +207,7 @@ async def running(
     await keeper.restore()
     daemon = Daemon(outside, ports, conductor, keeper, intake, results, scheduler)
     services = [asyncio.ensure_future(conductor.run()), asyncio.ensure_future(keeper.run())]
+    daemon.services += services
     try:
         await conductor.started()
         await settle()
