@@ -127,16 +127,6 @@ class EngineFacts:
     cdi_dirs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A container on this engine that belongs to a provider."""
-
-    name: str
-    image: str
-    running: bool
-    labels: Mapping[str, str]
-
-
 class Engine(Protocol):
     """Raises EngineError."""
 
@@ -148,10 +138,6 @@ class Engine(Protocol):
 
     async def compose(self) -> tuple[str, str]:
         """The command, and its version."""
-        ...
-
-    async def neighbours(self) -> Sequence[Neighbour]:
-        """Every container on the engine."""
         ...
 
     async def trial(self, trial: "Trial") -> "Outcome": ...

@@ -1,10 +1,10 @@
 """The real container engine behind the checks' port."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ogpu_provider.doctor.ports import EngineFacts, Neighbour
+from ogpu_provider.doctor.ports import EngineFacts
 from ogpu_provider.domain.errors import EngineError
 
 if TYPE_CHECKING:
@@ -36,10 +36,6 @@ class DockerEngine:
 
         command = await discover(self._settings.runtime.compose or None)
         return " ".join(command.words), ".".join(map(str, command.version))
-
-    async def neighbours(self) -> Sequence[Neighbour]:
-        rows = await self._connected().ask(lambda api: api.containers(all=True))
-        return [_neighbour(row) for row in rows]
 
     async def trial(self, trial: "Trial") -> "Outcome":
         from ogpu_provider.runtime.trial import attempt
@@ -81,14 +77,4 @@ def facts_of(info: Mapping[str, Any], version: Mapping[str, Any]) -> EngineFacts
         live_restore=bool(info.get("LiveRestoreEnabled")),
         swarm=(info.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive",
         cdi_dirs=tuple(info.get("CDISpecDirs") or ()),
-    )
-
-
-def _neighbour(row: Mapping[str, Any]) -> Neighbour:
-    names = row.get("Names") or ("",)
-    return Neighbour(
-        name=str(names[0]).lstrip("/"),
-        image=str(row.get("Image") or ""),
-        running=row.get("State") == "running",
-        labels=row.get("Labels") or {},
     )
