@@ -59,8 +59,8 @@ def _with(tree: dict[str, Any], section: str, name: str, value: Value | None) ->
 
 def _changed(path: Path, text: str, section: str, name: str, value: Value | None, wanted: dict[str, Any]) -> str:
     """Try the few places where the line can be, and take the text that reads as wanted."""
-    lines = text.splitlines()
-    new = [] if value is None else [f"{name} = {json.dumps(value)}"]
+    lines = text.removesuffix("\n").split("\n") if text else []
+    new = [] if value is None else [f"{name} = {_toml(value)}"]
     start, end = _section(lines, section)
     if start is None:
         return _checked(path, [*lines, *([""] if lines else []), f"[{section}]", *new], wanted, section, name)
@@ -70,6 +70,11 @@ def _changed(path: Path, text: str, section: str, name: str, value: Value | None
                 if _reads(tried := [*lines[:at], *new, *lines[last:]], wanted):
                     return _joined(tried)
     return _checked(path, [*lines[:start], *new, *lines[start:]], wanted, section, name)
+
+
+def _toml(value: Value) -> str:
+    """Strings, numbers, booleans and lists of strings are written alike in JSON and TOML, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _section(lines: list[str], section: str) -> tuple[int | None, int]:

@@ -8,9 +8,14 @@ import pytest
 import pytest_asyncio
 
 from ogpu_provider.devnet import accounts
+from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.network import LocalNetwork
-from ogpu_provider.devnet.publishing import publish_sample
+from ogpu_provider.devnet.publishing import NO_IMAGE, publish_sample
+from ogpu_provider.devnet.samples import Sample
 from ogpu_provider.devnet.sdk import SdkClient
+from ogpu_provider.devnet.transactions import transact
+from ogpu_provider.domain.source import Environment
+from ogpu_provider.domain.units import COIN
 from tests.integration.onboarding.host import BareHost
 
 _numbers = itertools.count()
@@ -34,3 +39,34 @@ async def host(local: LocalNetwork, tmp_path: Path) -> BareHost:
     made = BareHost(tmp_path / f"host{next(_numbers)}", local)
     await made.prepare()
     return made
+
+
+async def _publish(local: LocalNetwork, **changes: object) -> str:
+    made, key = local.describe(), accounts.role("client").private_key
+    words: dict[str, object] = {
+        "name": "other",
+        "description": "",
+        "compose": {"cpu": made["pin_url"]},
+        "min_payment": 1,
+        "min_lockup": 0,
+        "max_expiry": 60,
+        "delivery": 1,
+    }
+    async with SdkClient(made["rpc_url"], made["pin_url"] + "/file/create", key) as client:
+        return str(await client.call("publish_source", **{**words, **changes}))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def retired(local: LocalNetwork) -> str:
+    """A source that its client has set inactive."""
+    address = await _publish(local)
+    async with JsonRpc(local.node.rpc_url) as rpc:
+        await transact(rpc, accounts.role("client"), local.deployment.nexus, "Nexus", "inactivateSource", address)
+    return address
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def dear(local: LocalNetwork) -> str:
+    """A source that asks for more lockup than the network's minimum."""
+    body = Sample.find("multiply", Environment.CPU).compose(NO_IMAGE.format(name="multiply"))
+    return await _publish(local, compose={"cpu": await local.pinning.put(body, "text/yaml")}, min_lockup=150 * COIN)

@@ -1,0 +1,233 @@
+"""What operators get wrong: a clear sentence with a code and a remedy, the state kept, nothing sent twice."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ogpu_provider.devnet import accounts
+from ogpu_provider.domain.errors import ProviderError
+from ogpu_provider.domain.units import COIN
+from ogpu_provider.environment import Secret
+from ogpu_provider.keys import keystore
+from ogpu_provider.onboarding.sitting import HostFinding
+from ogpu_provider.settings import Settings
+from ogpu_provider.store.sqlite import SqliteStore
+from tests.integration.onboarding.host import BareHost, fresh
+from tests.integration.onboarding.sit import Listener, answers, sit
+
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
+
+
+async def refused(host: BareHost, code: str, talk: Listener | None = None, **changes: Any) -> ProviderError:
+    """The refusal; it has a sentence and a remedy, and nothing was sent for it."""
+    before = await host.nonce()
+    with pytest.raises(ProviderError) as caught:
+        await sit(host, answers(host, **changes), talk)
+    assert caught.value.code == code, caught.value
+    assert str(caught.value)
+    assert await host.nonce() == before
+    return caught.value
+
+
+async def paired(host: BareHost) -> None:
+    await host.announce()
+    await sit(host, answers(host))
+
+
+async def test_a_wrong_password_keeps_the_keystore(host: BareHost) -> None:
+    await refused(host, "pairing.waiting", wait=0.0)
+    sealed = (host.folder / "data" / "keystore.json").read_bytes()
+    await refused(host, "key.password", password=Secret("wrong"))
+    assert (host.folder / "data" / "keystore.json").read_bytes() == sealed
+
+
+@pytest.mark.parametrize(
+    ("way", "text"), [("hex", "0xdeadbeef"), ("hex", "word " * 12), ("mnemonic", "word " * 11 + "wrod")]
+)
+async def test_a_malformed_key_leaves_no_keystore(host: BareHost, way: str, text: str) -> None:
+    error = await refused(host, "key.malformed", key=way, secret=Secret(text))
+    assert text.strip() not in str(error)
+    assert not (host.folder / "data" / "keystore.json").exists()
+
+
+async def test_the_masters_key_in_place_of_the_providers(host: BareHost) -> None:
+    await paired(host)
+    other = BareHost(host.folder.with_name("other"), host.network, provider=host.master)
+    await other.prepare()
+    assert "must not be on this host" in str(await refused(other, "key.masters", master=fresh().address))
+
+
+async def test_a_journal_of_another_network(host: BareHost) -> None:
+    folder = host.folder / "data"
+    folder.mkdir(mode=0o700)
+    store = await SqliteStore.open(folder / "provider.db", chain_id=1071, provider=host.provider.address)  # type: ignore[arg-type]
+    await store.close()
+    assert "chain 1071" in str(await refused(host, "store.other_chain"))
+
+
+async def test_a_key_of_another_provider_than_the_journals(host: BareHost) -> None:
+    folder = host.folder / "data"
+    folder.mkdir(mode=0o700)
+    store = await SqliteStore.open(folder / "provider.db", chain_id=200820172034, provider=fresh().address)  # type: ignore[arg-type]
+    await store.close()
+    await refused(host, "store.other_provider")
+
+
+async def test_a_configuration_for_another_network(host: BareHost) -> None:
+    host.config.write_text(host.config.read_text() + '[network]\nname = "testnet"\n')
+    await refused(host, "register.other_network")
+
+
+async def test_an_rpc_of_another_chain_writes_nothing(host: BareHost) -> None:
+    before = host.config.read_text()
+    error = await refused(host, "chain.wrong_network", network="mainnet")
+    assert "200820172034" in str(error)
+    assert host.config.read_text() == before
+
+
+async def test_an_rpc_that_does_not_answer(host: BareHost) -> None:
+    await refused(host, "chain.unavailable", rpc_url="http://127.0.0.1:9")
+
+
+async def test_a_daemon_over_the_same_data(host: BareHost) -> None:
+    folder = host.folder / "data"
+    folder.mkdir(mode=0o700)
+    store = await SqliteStore.open(folder / "provider.db", chain_id=200820172034, provider=host.provider.address)  # type: ignore[arg-type]
+    assert "the daemon is running" in str(await refused(host, "store.locked"))
+    await store.close()
+
+
+async def test_master_and_provider_the_same_address(host: BareHost) -> None:
+    await refused(host, "pairing.same_address", master=host.provider.address)
+
+
+@pytest.mark.parametrize("text", ["0x12", "vitalik.eth", "0x" + "Ab" * 20])
+async def test_a_master_that_is_no_address(host: BareHost, text: str) -> None:
+    await refused(host, "usage.address", master=text)
+
+
+async def test_a_master_that_has_another_provider(host: BareHost) -> None:
+    await paired(host)
+    other = BareHost(host.folder.with_name("other"), host.network, master=host.master)
+    await other.prepare()
+    await refused(other, "pairing.master_taken")
+
+
+async def test_a_provider_that_has_another_master(host: BareHost) -> None:
+    await paired(host)
+    await refused(host, "pairing.other_master", master=fresh().address)
+
+
+async def test_signed_for_another_provider_then_rightly(host: BareHost) -> None:
+    stranger = fresh().address
+    waiting = asyncio.create_task(refused(host, "pairing.other_values"))
+    await asyncio.sleep(1.5)
+    await host.announce(provider=stranger)
+    assert stranger in str(await waiting)
+    assert (await host.said()) == {}
+    done = asyncio.create_task(sit(host, answers(host, wait=20.0)))
+    await asyncio.sleep(1.5)
+    await host.announce()
+    await done
+    assert await host.said() == {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Locked": 1}
+
+
+async def test_signed_by_another_master(host: BareHost) -> None:
+    stranger = fresh()
+    await host.fund(stranger.address, 200 * COIN)
+    waiting = asyncio.create_task(refused(host, "pairing.other_values"))
+    await asyncio.sleep(1.5)
+    await host.announce(by=stranger)
+    assert stranger.address in str(await waiting)
+
+
+async def test_signed_with_another_amount_is_said_and_made_up_for(host: BareHost) -> None:
+    await host.fund(host.provider.address, 60 * COIN)
+    talk = Listener()
+    done = asyncio.create_task(sit(host, answers(host, wait=20.0), talk))
+    await asyncio.sleep(1.5)
+    await host.announce(value=70 * COIN)
+    await done
+    assert any("other values than were printed" in text for text in talk.said)
+    assert await host.ask("Vault", "lockupOf", host.provider.address) == 100 * COIN
+    assert await host.said() == {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Locked": 2, "Deposited": 1}
+
+
+async def test_no_gas_to_announce_with(host: BareHost) -> None:
+    await host.fund(host.provider.address, 0)
+    await host.announce()
+    error = await refused(host, "tx.not_enough_balance")
+    assert host.provider.address in error.remedy
+    await host.fund(host.provider.address, COIN)
+    await sit(host, answers(host))
+    assert await host.said() == {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Locked": 1}
+
+
+async def test_no_coin_for_the_stake_prints_a_deposit_for_the_master(host: BareHost) -> None:
+    await host.announce(value=30 * COIN)
+    talk = Listener()
+    with pytest.raises(ProviderError) as caught:
+        await sit(host, answers(host, wait=1.0), talk)
+    assert caught.value.code == "stake.not_enough_balance"
+    [deposit] = talk.shown
+    assert (deposit.function, deposit.value) == ("deposit", 70 * COIN)
+    await host.act(host.master, "Vault", "deposit", host.provider.address, value=deposit.value)
+    await sit(host, answers(host))
+    assert await host.ask("Vault", "lockupOf", host.provider.address) == 100 * COIN
+    assert (await host.said())["Deposited"] == 1
+
+
+async def test_a_poor_master_at_hand(host: BareHost) -> None:
+    await host.fund(host.master.address, 50 * COIN)
+    path = host.folder / "master.json"
+    await keystore.import_key(path, host.master.private_key, "horse", rounds=4096)
+    hand: dict[str, Any] = {"master_keystore": path, "master_password": Secret("horse")}
+    assert "the master" in str(await refused(host, "tx.not_enough_balance", **hand))
+    await refused(host, "key.password", master_keystore=path, master_password=Secret("cow"))
+    await refused(host, "pairing.other_key", **hand, master=fresh().address)
+    assert not (host.folder / "data" / "master-transaction.json").exists()
+
+
+async def test_a_declined_transaction_is_not_sent(host: BareHost) -> None:
+    await host.announce()
+    await refused(host, "register.declined", Listener(declines=("Send it with the provider's key?",)))
+
+
+async def test_sources_that_cannot_be_served(host: BareHost, source: str) -> None:
+    await paired(host)
+    await refused(host, "source.unknown", sources=(accounts.role("client").address,))
+    await refused(host, "source.environment", sources=(source,), environment="nvidia")
+    await refused(host, "usage.environment", sources=(source,), environment="gpu")
+    await refused(host, "usage.address", sources=("first",))
+    assert "[sources]" not in host.config.read_text()
+
+
+async def test_an_inactive_source(host: BareHost, retired: str) -> None:
+    await paired(host)
+    await refused(host, "source.inactive", sources=(retired,))
+
+
+async def test_a_source_that_asks_for_more_stake_than_there_is(host: BareHost, dear: str) -> None:
+    await paired(host)
+    await refused(host, "stake.not_enough_balance", sources=(dear,), wait=0.5)
+    await host.fund(host.provider.address, 60 * COIN)
+    await sit(host, answers(host, sources=(dear,)))
+    assert await host.ask("Vault", "lockupOf", host.provider.address) == 150 * COIN
+    assert (await host.said())["Registered"] == 1
+
+
+async def test_a_host_with_errors_goes_on_only_when_told(host: BareHost) -> None:
+    async def examine(_: Settings) -> list[HostFinding]:
+        return [HostFinding("engine.version", "error", "Docker 19", "upgrade it")]
+
+    with pytest.raises(ProviderError) as caught:
+        await sit(host, answers(host), examine=examine)
+    assert caught.value.code == "host.errors"
+    await host.announce()
+    await sit(host, answers(host, accept_warnings=True), examine=examine)
+
+
+async def test_nobody_to_ask(host: BareHost) -> None:
+    error = await refused(host, "usage.no_answer", master="")
+    assert "--master" in error.remedy

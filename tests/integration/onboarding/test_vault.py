@@ -1,0 +1,81 @@
+"""`ogpu-provider vault`: shown, confirmed, sent once; printed where the key is elsewhere."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from ogpu_provider.domain.errors import ProviderError
+from ogpu_provider.domain.intent import Effect
+from ogpu_provider.domain.units import COIN, Wei
+from ogpu_provider.environment import Secret
+from ogpu_provider.onboarding.sitting import Answers
+from ogpu_provider.onboarding.vault import Moved, move
+from tests.integration.onboarding.host import BareHost
+from tests.integration.onboarding.sit import Listener, answers, sit, sitting_of
+
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+
+
+async def moved(host: BareHost, effect: Effect, coins: int = 0, declines: tuple[str, ...] = ()) -> Moved:
+    async with AsyncExitStack() as stack:
+        sitting = sitting_of(host, Answers(password=Secret("horse")), Listener(declines), stack)
+        return await move(sitting, effect, "provider", Wei(coins * COIN) if coins else None)
+
+
+async def refused(host: BareHost, effect: Effect, coins: int = 0, declines: tuple[str, ...] = ()) -> str:
+    before = await host.nonce()
+    with pytest.raises(ProviderError) as caught:
+        await moved(host, effect, coins, declines)
+    assert await host.nonce() == before
+    return caught.value.code
+
+
+async def test_the_stake_goes_round_with_the_providers_key(host: BareHost) -> None:
+    await host.fund(host.provider.address, 10 * COIN)
+    await host.announce()
+    await sit(host, answers(host))
+    assert await refused(host, Effect.LOCK, 5) == "vault.not_enough"
+    assert await refused(host, Effect.DEPOSIT, 50) == "vault.not_enough"
+    assert await refused(host, Effect.UNBOND, 101) == "vault.not_enough"
+    assert await refused(host, Effect.WITHDRAW, 1) == "vault.not_enough"
+    assert await refused(host, Effect.CLAIM) == "vault.nothing"
+    assert await refused(host, Effect.DEPOSIT) == "usage.amount"
+    assert await refused(host, Effect.DEPOSIT, 5, declines=("Send it?",)) == "vault.declined"
+    await moved(host, Effect.DEPOSIT, 5)
+    await moved(host, Effect.LOCK, 5)
+    await moved(host, Effect.UNBOND, 7)
+    assert await refused(host, Effect.CLAIM) == "vault.not_elapsed"
+    await moved(host, Effect.CANCEL_UNBONDING)
+    assert await host.ask("Vault", "lockupOf", host.provider.address) == 105 * COIN
+    await moved(host, Effect.DEPOSIT, 1)
+    await moved(host, Effect.WITHDRAW, 1)
+    assert await host.ask("Vault", "balanceOf", host.provider.address) == 0
+
+
+async def test_the_masters_transaction_is_printed_and_works_when_signed_elsewhere(host: BareHost) -> None:
+    await host.announce()
+    await sit(host, answers(host))
+    await host.act(host.master, "Vault", "deposit", host.master.address, value=5 * COIN)
+    words = ("vault", "withdraw", "2", "--account", "master", "--config", str(host.config))
+    shown = await host.run(*words)
+    assert shown.code == 0, shown.err
+    await host.sign(shown.out)
+    await asyncio.sleep(1.0)
+    done = await host.run("vault", "show", "--account", "master", "--json", "--config", str(host.config))
+    assert done.code == 0, done.err
+    assert done.document["balance_wei"] == 3 * COIN
+    printed = await host.run(*words, "--json")
+    assert printed.document["sent"] is False
+    assert printed.document["data"].startswith("0x2e1a7d4d")
+
+
+async def test_it_asks_before_it_sends_and_says_where_there_is_nobody(host: BareHost) -> None:
+    await host.announce()
+    await sit(host, answers(host))
+    words = ("vault", "unbond", "1", "--password-file", str(host.folder / "word"), "--config", str(host.config))
+    refused = await host.run(*words)
+    assert (refused.code, "[usage.no_answer]" in refused.err, "--yes" in refused.err) == (2, True, True)
+    done = await host.run(*words, "--yes", "--json")
+    assert done.document["sent"] is True
+    assert await host.ask("Vault", "unbondingOf", host.provider.address) == COIN
