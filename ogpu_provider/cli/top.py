@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LISTED = 20
 """Rows of tasks; the rest is counted."""
+WIDTH = 220
+"""Columns where nobody says how many there are."""
 GIB = 1 << 30
 
 
@@ -36,8 +38,9 @@ async def top(
 
     if not 0.1 <= interval <= 3600:
         raise ConfigError("--interval is between 0.1 and 3600 seconds", code="usage.interval", remedy="try 1")
-    console = Console(highlight=False, markup=False, emoji=False)
-    if once or not console.is_terminal or not sys.stdout.isatty():
+    live = sys.stdout.isatty() and not once
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
+    if not live:
         console.print(screen(await _look(config)))
         return 0
     from ogpu_provider.cli.foreground import until_stopped
@@ -141,7 +144,7 @@ def _tasks(found: dict[str, Any]) -> "Table":
             short(task["address"]),
             task["function"],
             task["state"],
-            f"{now - task['updated_at']:.0f} s",
+            f"{max(0.0, now - task['updated_at']):.0f} s",
             f"{task['expiry'] - now:.0f} s" if task["expiry"] else "",
             task["payment"],
             task["waits"],

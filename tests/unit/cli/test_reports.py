@@ -1,8 +1,6 @@
 """What the reporting commands say of a journal, to people and to scripts."""
 
-import fcntl
 import json
-import os
 from collections.abc import Callable
 
 from tests.unit.cli.conftest import DECLINED, LIVE, PROVIDER, SOURCE, Shell
@@ -73,20 +71,6 @@ def test_sources_are_listed_with_the_reason_against_them(shell: Shell, journal: 
     assert (row["address"], row["state"], row["environment"]) == (SOURCE, "unfit", "cpu")
     assert row["reason"] == "privileged is refused"
     assert "compose.refused: privileged is refused" in shell("sources").out
-
-
-def test_status_knows_whether_a_daemon_holds_the_journal(shell: Shell, journal: Write) -> None:
-    journal()
-    answer = shell("status", "--json")
-    found = json.loads(answer.out)
-    assert (answer.code, found["running"]) == (1, False)
-    assert (found["chain_id"], found["provider"], found["block"]) == (1071, PROVIDER, 10)
-    assert (found["tasks"]["declined"], found["tasks_live"], found["sources"]) == (1, 1, {"unfit": 1})
-    assert "does not run" in shell("status").out
-    with (shell.folder / "data" / "provider.db.lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        answer = shell("status", "--json")
-    assert (answer.code, json.loads(answer.out)["pid"]) == (0, os.getpid())
 
 
 def test_a_task_nobody_knows_is_a_refusal_and_no_journal_is_no_answer(shell: Shell, journal: Write) -> None:

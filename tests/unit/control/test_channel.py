@@ -167,10 +167,10 @@ os.setgid(65534)
 os.setuid(65534)
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
-s.sendall(b'{"verb": "echo"}' + bytes([10]))
 try:
+    s.sendall(b'{"verb": "echo"}' + bytes([10]))
     sys.exit(len(s.recv(99)))
-except ConnectionResetError:
+except ConnectionError:
     sys.exit(0)
 """
 """Ends with the number of bytes that it was told."""

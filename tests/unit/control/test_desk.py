@@ -1,0 +1,109 @@
+"""What the daemon answers, with a real path behind the desk."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ogpu_provider.control.desk import Desk
+from ogpu_provider.domain.errors import ProviderError
+from ogpu_provider.domain.source import SourceState
+from ogpu_provider.domain.task import TaskState
+from ogpu_provider.domain.units import COIN
+from tests.fakes.clock import settle
+from tests.unit.control.desk import MASTER, open_office
+from tests.unit.pipeline.stage import Outside, serving
+
+
+@pytest.fixture
+def outside() -> Outside:
+    return Outside()
+
+
+async def ask(desk: Desk, verb: str, **args: object) -> dict[str, Any]:
+    """As it would come over the socket."""
+    answer: dict[str, Any] = json.loads(json.dumps(await desk.verbs[verb](args)))
+    return answer
+
+
+async def test_status_tells_what_is_going_on(outside: Outside) -> None:
+    source = outside.source(answers=False)
+    async with open_office(outside, gpu=True) as office:
+        await serving(office.daemon, source)
+        task = await office.daemon.publish(source)
+        office.desk.heard()
+        await outside.clock.advance(3)
+        found = await ask(office.desk, "status")
+        assert found["head"] is not None
+        assert found["head"]["silent_s"] == 3
+        assert found["rpc"] == {"answers": True, "code": None, "reason": None, "tried_at": 1.8e9, "seconds": 0}
+        account = found["account"]
+        assert isinstance(account, dict)
+        assert (account["balance_wei"], account["balance"], account["master"]) == (COIN, "1", MASTER)
+        assert account["tasks_covered"] == COIN // (3 * 10**9 * 3_100_000)
+        capacity = found["capacity"]
+        assert isinstance(capacity, dict)
+        assert (capacity["slots"], capacity["slots_used"]) == (2, 1)
+        assert [device["held_by"] for device in capacity["devices"]] == [None]
+        assert {lease["holder"] for lease in capacity["leases"]} == {f"source:{source}", f"task:{task}"}
+        (live,) = found["live"]
+        assert (live["address"], live["state"], live["waits"]) == (task, "executing", "the container is at work")
+        (planned,) = found["open_transactions"]
+        assert (planned["effect"], planned["subject"]) == ("attempt", task)
+        assert (found["paused_since"], found["draining"]) == (None, None)
+
+
+async def test_a_node_that_is_down_keeps_the_last_reading(outside: Outside) -> None:
+    async with open_office(outside) as office:
+        office.wallet.down = True
+        await outside.clock.advance(5)
+        await office.desk.account.look()
+        found = await ask(office.desk, "status")
+        assert found["rpc"]["code"] == "chain.unavailable"
+        assert found["account"]["read_at"] == 1.8e9
+        assert found["head"] is None
+
+
+async def test_orders_are_carried_out_and_reported(outside: Outside) -> None:
+    source = outside.source(answers=False)
+    async with open_office(outside) as office:
+        await serving(office.daemon, source)
+        await office.daemon.publish(source)
+        assert (await ask(office.desk, "pause"))["paused_since"] == outside.clock.now()
+        refused = await office.daemon.publish(source)
+        assert await office.daemon.state(refused) is TaskState.DECLINED
+        draining = (await ask(office.desk, "drain"))["draining"]
+        assert draining == {"since": outside.clock.now(), "tasks": 1, "transactions": 1}
+        assert (await ask(office.desk, "status"))["draining"] == draining
+        assert await ask(office.desk, "resume") == {"paused_since": None, "draining": None}
+
+
+async def test_sources_are_added_removed_and_looked_at_again(outside: Outside) -> None:
+    source = outside.source()
+    async with open_office(outside) as office:
+        await serving(office.daemon, source)
+        removed = await ask(office.desk, "sources.remove", source=source.lower())
+        assert (removed["address"], removed["code"]) == (source, "source.leaving")
+        await settle()
+        with pytest.raises(ProviderError) as caught:
+            await ask(office.desk, "sources.retry", source=source)
+        assert caught.value.code == "source.not_served"
+        assert (await ask(office.desk, "sources.add", source=source))["state"] == "wanted"
+        await serving(office.daemon, source)
+        assert (await ask(office.desk, "sources.retry", source=source))["state"] == SourceState.READY
+
+
+@pytest.mark.parametrize("source", [None, 7, "", "0x12", "0x" + "g" * 40])
+async def test_a_request_about_no_source_is_refused(outside: Outside, source: object) -> None:
+    async with open_office(outside) as office:
+        for verb in ("sources.add", "sources.remove", "sources.retry"):
+            with pytest.raises(ProviderError) as caught:
+                await ask(office.desk, verb, source=source)
+            assert caught.value.code == "control.bad_request"
+        assert await outside.journal.wishes() == []
+
+
+async def test_metrics_are_prometheus_text(outside: Outside) -> None:
+    async with open_office(outside) as office:
+        text = await office.desk.verbs["metrics"]({})
+        assert "# TYPE ogpu_tasks_live gauge\nogpu_tasks_live 0.0" in str(text)
