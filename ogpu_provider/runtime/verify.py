@@ -101,12 +101,18 @@ def _ports(service: Mapping[str, Any], host: Mapping[str, Any]) -> Iterator[str]
 
 
 def _mounts(plan: Plan, service: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[str]:
-    """Our named volumes and tmpfs; besides, anonymous volumes that an image declares."""
+    """Our named volumes, tmpfs and what a waiver gave; besides, anonymous volumes that an image declares."""
     names = plan.document.get("volumes", {})
-    planned = {volume["target"]: names[volume["source"]]["name"] for volume in service.get("volumes", ())}
+    planned = {
+        volume["target"]: volume["source"] if volume["type"] == "bind" else names[volume["source"]]["name"]
+        for volume in service.get("volumes", ())
+    }
+    bound = {volume["target"] for volume in service.get("volumes", ()) if volume["type"] == "bind"}
     for mount in raw.get("Mounts") or ():
         kind, name, target = mount.get("Type"), str(mount.get("Name", "")), mount.get("Destination")
-        if kind == "tmpfs" or (kind == "volume" and planned.get(target) == name):
+        if kind == "tmpfs" or (kind == "volume" and target not in bound and planned.get(target) == name):
+            continue
+        if kind == "bind" and target in bound and planned[str(target)] == mount.get("Source"):
             continue
         anonymous = kind == "volume" and target not in planned and _ANONYMOUS.fullmatch(name)
         if not anonymous or mount.get("Driver") not in (None, "", "local"):

@@ -80,7 +80,7 @@ class FakeRuntime:
 
     async def device_need(self, compose: bytes, environment: Environment) -> int:
         if compose.startswith(REFUSED):
-            raise ComposeRefused("privileged is root on the host", code="compose.escape")
+            raise ComposeRefused("privileged is root on the host", code="compose.privileged")
         if environment is Environment.CPU:
             return 0
         return max((script.devices for script in self.scripts.values()), default=0)

@@ -38,10 +38,15 @@ class Checked:
 
 
 def check(
-    text: bytes, environment: Environment, *, variables: Variables = EXAMPLE, limits: Limits = DEFAULT_LIMITS
+    text: bytes,
+    environment: Environment,
+    *,
+    variables: Variables = EXAMPLE,
+    limits: Limits = DEFAULT_LIMITS,
+    waived: frozenset[str] = frozenset(),
 ) -> Checked:
     """Never raises for a file, however bad it is."""
-    project, differences, violations = inspect(text, environment, variables, limits)
+    project, differences, violations = inspect(text, environment, variables, limits, waived)
     sha256 = fingerprint(text)
     if project is None:
         return Checked(sha256, b"", 0, "", differences, violations)

@@ -26,7 +26,7 @@ def gpus(field: Field, limits: Limits) -> Need:
         if field.text() == "all":
             field.note(_ALL)
             return Gpu.NVIDIA, 1
-        field.refuse("compose.devices", "gpus is all, or a list")
+        field.refuse("compose.gpu", "gpus is all, or a list")
         return NOTHING
     return reservations(field, limits)
 
@@ -39,7 +39,7 @@ def runtime(field: Field) -> Need:
         case None | "runc":
             return NOTHING
         case name:
-            field.refuse("compose.escape", f"the runtime {name[:40]!r} is not given")
+            field.refuse("compose.runtime", f"the runtime {name[:40]!r} is not given")
             return NOTHING
 
 
@@ -51,7 +51,7 @@ def amd(field: Field) -> Need:
         match = _AMD.fullmatch(text)
         if item.is_mapping or not match:
             item.refuse(
-                "compose.escape", f"the device {text[:60]!r}; only /dev/kfd and /dev/dri of an AMD GPU are given"
+                "compose.device", f"the device {text[:60]!r}; only /dev/kfd and /dev/dri of an AMD GPU are given"
             )
             continue
         named += "renderD" in match[1]
@@ -74,9 +74,9 @@ def _reservation(item: Field, limits: Limits) -> Need:
         match key:
             case "driver":
                 if value.text() not in (None, "nvidia", "cdi"):
-                    value.refuse("compose.devices", "the driver is nvidia")
+                    value.refuse("compose.gpu", "the driver is nvidia")
                 elif value.text() == "cdi":
-                    value.refuse("compose.escape", "CDI names devices of the host; reserve by count")
+                    value.refuse("compose.cdi", "CDI names devices of the host; reserve by count")
             case "count":
                 count = _count(value)
             case "device_ids":
@@ -85,10 +85,10 @@ def _reservation(item: Field, limits: Limits) -> Need:
             case "capabilities":
                 _capabilities(value)
             case _:
-                value.refuse("compose.devices", "not part of a reservation that is given")
+                value.refuse("compose.gpu", "not part of a reservation that is given")
     needed = listed or count
     if not 0 < needed <= limits.devices:
-        item.refuse("compose.devices", f"{needed} devices; between 1 and {limits.devices} are given")
+        item.refuse("compose.gpu", f"{needed} devices; between 1 and {limits.devices} are given")
     return Gpu.NVIDIA, needed
 
 

@@ -62,7 +62,7 @@ Node = Scalar | Sequence | Mapping
 def parse(text: bytes) -> Mapping:
     """Read one document whose root is a mapping. Raises GateRefused with the line of the first fault."""
     if len(text) > MAX_BYTES:
-        raise _refused("compose.limit", 0, f"the file has {len(text)} bytes, more than {MAX_BYTES}")
+        raise _refused("compose.too_large", 0, f"the file has {len(text)} bytes, more than {MAX_BYTES}")
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -114,14 +114,14 @@ class _Builder:
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                raise _refused("compose.syntax", line, "a second document; compose would merge it over the first")
+                raise _refused("compose.documents", line, "a second document; compose would merge it over the first")
         elif isinstance(event, yaml.AliasEvent):
             self._alias(event.anchor, line)
         elif isinstance(event, yaml.ScalarEvent):
             self._refuse_tag(event, line)
             self._count(1, line)
             if _UNPRINTABLE.search(event.value):
-                raise _refused("compose.syntax", line, "a control character in a value")
+                raise _refused("compose.control_character", line, "a control character in a value")
             scalar = Scalar(event.value, event.style is None or event.style == "", line)
             self._anchor(event.anchor, _Anchored(scalar, 1, 1))
             self._place(scalar, 1, 1, line)
@@ -129,7 +129,7 @@ class _Builder:
             self._refuse_tag(event, line)
             self._count(1, line)
             if len(self._stack) >= MAX_DEPTH:
-                raise _refused("compose.limit", line, f"nested deeper than {MAX_DEPTH}")
+                raise _refused("compose.too_deep", line, f"nested deeper than {MAX_DEPTH}")
             self._stack.append(_Open(isinstance(event, yaml.MappingStartEvent), event.anchor, line))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             self._close()
@@ -137,10 +137,10 @@ class _Builder:
     def _alias(self, name: str | None, line: int) -> None:
         found = self._anchors.get(name or "")
         if found is None:
-            raise _refused("compose.syntax", line, f"alias *{name} leads to nothing, or into itself")
+            raise _refused("compose.alias", line, f"alias *{name} leads to nothing, or into itself")
         self._count(found.nodes, line)
         if len(self._stack) + found.height > MAX_DEPTH + 1:
-            raise _refused("compose.limit", line, f"nested deeper than {MAX_DEPTH}")
+            raise _refused("compose.too_deep", line, f"nested deeper than {MAX_DEPTH}")
         self._place(found.node, found.nodes, found.height, line)
 
     def _close(self) -> None:
@@ -166,12 +166,12 @@ class _Builder:
     def _count(self, nodes: int, line: int) -> None:
         self._total += nodes
         if self._total > MAX_NODES:
-            raise _refused("compose.limit", line, f"more than {MAX_NODES} nodes, aliases written out")
+            raise _refused("compose.too_many_nodes", line, f"more than {MAX_NODES} nodes, aliases written out")
 
     @staticmethod
     def _refuse_tag(event: Any, line: int) -> None:
         if event.tag is not None:
-            raise _refused("compose.syntax", line, f"the tag {event.tag[:60]}; write plain values")
+            raise _refused("compose.tag", line, f"the tag {event.tag[:60]}; write plain values")
 
 
 def _mapping(done: _Open) -> Mapping:
@@ -180,13 +180,13 @@ def _mapping(done: _Open) -> Mapping:
     merged: list[Mapping] = []
     for key, value, line in zip(done.items[::2], done.items[1::2], done.lines[::2], strict=True):
         if not isinstance(key, Scalar):
-            raise _refused("compose.syntax", line, "a key that is not text")
+            raise _refused("compose.key", line, "a key that is not text")
         if len(key.text) > MAX_KEY or not key.text.isprintable():
-            raise _refused("compose.syntax", line, "a key that is too long, or has more than one line")
+            raise _refused("compose.key", line, "a key that is too long, or has more than one line")
         if key.text == _MERGE and key.plain:
             merged += _merge_sources(value, line)
         elif key.text in own:
-            raise _refused("compose.syntax", line, f"the key {key.text!r} twice")
+            raise _refused("compose.duplicate_key", line, f"the key {key.text!r} twice")
         else:
             own[key.text] = Entry(key.text, value, line)
     for source in merged:
@@ -199,7 +199,7 @@ def _merge_sources(value: Node, line: int) -> list[Mapping]:
     sources = list(value.items) if isinstance(value, Sequence) else [value]
     mappings = [source for source in sources if isinstance(source, Mapping)]
     if len(mappings) != len(sources):
-        raise _refused("compose.syntax", line, "<< takes mappings")
+        raise _refused("compose.alias", line, "<< takes mappings")
     return mappings
 
 

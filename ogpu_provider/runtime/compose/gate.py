@@ -9,7 +9,7 @@ import hashlib
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.runtime.compose.document import parse
 from ogpu_provider.runtime.compose.interpolation import Variables, interpolate
-from ogpu_provider.runtime.compose.model import SERVICE_PORT, Gpu, Project, Service
+from ogpu_provider.runtime.compose.model import SERVICE_PORT, Bind, Gpu, Project, Service, Tmpfs, Volume
 from ogpu_provider.runtime.compose.policy import REFUSED_TOP, TOP_LEVEL, Limits
 from ogpu_provider.runtime.compose.reader import Field, Findings
 from ogpu_provider.runtime.compose.service import NAME, ServiceReader, refuse_key
@@ -25,24 +25,37 @@ def fingerprint(text: bytes) -> str:
 
 
 def inspect(
-    text: bytes, environment: Environment, variables: Variables, limits: Limits = DEFAULT_LIMITS
+    text: bytes,
+    environment: Environment,
+    variables: Variables,
+    limits: Limits = DEFAULT_LIMITS,
+    waived: frozenset[str] = frozenset(),
 ) -> tuple[Project | None, tuple[Difference, ...], tuple[Violation, ...]]:
-    """Everything there is to say about a file; the project is None if there are violations."""
+    """Everything there is to say about a file; the project is None if there are violations.
+
+    `waived`: codes of rules that the operator lifted for this very file; those that no waiver lifts count for nothing.
+    """
     try:
         root = parse(text)
     except GateRefused as refused:
         return None, (), refused.violations
     known = dict(variables.known())
     root, faults = interpolate(root, known)
-    found = Findings(violations=list(faults))
+    found = Findings(violations=list(faults), waived=waived)
     project = _project(Field(root, "", found), environment, limits, known)
     violations = tuple(sorted(found.violations, key=lambda violation: violation.line))
     return None if violations else project, tuple(found.differences), violations
 
 
-def admit(text: bytes, environment: Environment, variables: Variables, limits: Limits = DEFAULT_LIMITS) -> Project:
+def admit(
+    text: bytes,
+    environment: Environment,
+    variables: Variables,
+    limits: Limits = DEFAULT_LIMITS,
+    waived: frozenset[str] = frozenset(),
+) -> Project:
     """Raises GateRefused with every violation."""
-    project, _, violations = inspect(text, environment, variables, limits)
+    project, _, violations = inspect(text, environment, variables, limits, waived)
     if violations or project is None:
         raise GateRefused(violations)
     return project
@@ -93,7 +106,7 @@ def _volumes(field: Field) -> tuple[str, ...]:
             if key == "labels":
                 value.note("labels of the author are left out")
             elif not (key == "driver_opts" and value.is_mapping and not list(value.entries())):
-                value.refuse("compose.escape", f"{key[:40]} can lead to the host's files or another project's")
+                value.refuse("compose.volume", f"{key[:40]} can lead to the host's files or another project's")
     return tuple(names)
 
 
@@ -121,23 +134,26 @@ def _whole(
 ) -> Project:
     started = tuple(service for service in services if not service.optional)
     if not 0 < len(services) <= limits.services:
-        field.refuse("compose.limit", f"{len(services)} services; between 1 and {limits.services} are run")
+        field.refuse("compose.services", f"{len(services)} services; between 1 and {limits.services} are run")
     _references(field, started, volumes, networks)
     used = list(dict.fromkeys(volume.name for service in started for volume in service.volumes))
     fixed = [port for service in started for port in service.ports if port.host is not None]
-    for count, most, what in ((len(used), limits.volumes, "volumes"), (len(fixed), limits.ports, "fixed host ports")):
-        if count > most:
-            field.refuse("compose.limit", f"{count} {what}; at most {most} are given")
+    if len({bind.source for service in started for bind in service.binds}) > 1:
+        field.refuse("compose.bind_mount", "more than one directory of the host")
+    if len(used) > limits.volumes:
+        field.refuse("compose.too_many_volumes", f"{len(used)} volumes; at most {limits.volumes} are given")
+    if len(fixed) > limits.ports:
+        field.refuse("compose.too_many_ports", f"{len(fixed)} fixed host ports; at most {limits.ports} are given")
     if len({(port.host, port.protocol) for port in fixed}) != len(fixed):
-        field.refuse("compose.network", "the same host port twice")
+        field.refuse("compose.port", "the same host port twice")
     wanted = _GPU_OF.get(environment, Gpu.NONE)
     for service in started:
         if service.gpu not in (Gpu.NONE, wanted):
-            _at(field, service, "compose.devices", f"asks for {service.gpu} in a file for {environment.label}")
+            _at(field, service, "compose.gpu_environment", f"asks for {service.gpu} in a file for {environment.label}")
     targets = [service.name for service in started if service.published]
     if len(targets) != 1:
         text = f"{len(targets)} services publish container port {SERVICE_PORT}; the one to call is exactly one"
-        field.refuse("compose.target", text, 'give one service ports: ["${PORT}:5555"]')
+        field.refuse("compose.target", text)
     needed = max((service.gpu_count for service in started), default=0)
     return Project(started, tuple(used), targets[0] if targets else "", needed)
 
@@ -159,10 +175,11 @@ def _references(
                 _at(field, service, "compose.reference", f"network {network[:60]!r} is not declared")
         others = names - {service.name}
         if {service.hostname, *service.aliases} & others:
-            _at(field, service, "compose.identity", "takes the name of another service")
-        targets = [*(volume.target for volume in service.volumes), *(mount.target for mount in service.tmpfs)]
+            _at(field, service, "compose.service_name", "takes the name of another service")
+        mounts: tuple[Volume | Bind | Tmpfs, ...] = (*service.volumes, *service.binds, *service.tmpfs)
+        targets = [mount.target for mount in mounts]
         if len(set(targets)) != len(targets):
-            _at(field, service, "compose.type", "mounts twice on the same path")
+            _at(field, service, "compose.mount_twice", "mounts twice on the same path")
 
 
 def _at(field: Field, service: Service, code: str, message: str, remedy: str = "") -> None:

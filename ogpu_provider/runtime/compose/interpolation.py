@@ -87,7 +87,7 @@ def substitute(text: str, known: Map[str, str], nesting: int = 0) -> str:
         out += (text[at:dollar], value)
         size += len(value)
         if size > MAX_TEXT:
-            raise _Fault("compose.limit", f"a value longer than {MAX_TEXT} characters")
+            raise _Fault("compose.value_too_long", f"a value longer than {MAX_TEXT} characters")
         at = after
     return "".join(out)
 

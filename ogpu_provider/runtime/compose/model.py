@@ -36,6 +36,15 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Bind:
+    """A directory of the host, which only a waiver gives."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Tmpfs:
     """Size in bytes."""
 
@@ -78,6 +87,7 @@ class Service:
     expose: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    binds: tuple[Bind, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     depends_on: tuple[Dependency, ...] = ()
     aliases: tuple[str, ...] = ()

@@ -4,26 +4,19 @@ import re
 from pathlib import PurePosixPath
 
 from ogpu_provider.runtime.compose import quantities
-from ogpu_provider.runtime.compose.model import Tmpfs, Volume
-from ogpu_provider.runtime.compose.policy import FORBIDDEN_TARGETS, Limits
+from ogpu_provider.runtime.compose.model import Bind, Tmpfs, Volume
+from ogpu_provider.runtime.compose.policy import BIND_ROOTS, FORBIDDEN_TARGETS, Limits
 from ogpu_provider.runtime.compose.reader import Field
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MODES = frozenset({"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"})
 _HOST = "only named volumes are mounted; a path of the host never is"
-_REMEDY = "declare a named volume under volumes and mount that"
+_Mount = Volume | Bind | Tmpfs
 
 
-def volumes(field: Field, service: str, limits: Limits) -> tuple[tuple[Volume, ...], tuple[Tmpfs, ...]]:
-    mounted: list[Volume] = []
-    memory: list[Tmpfs] = []
-    for item in field.items():
-        found = _long(item, service, limits) if item.is_mapping else _short(item, service)
-        if isinstance(found, Volume):
-            mounted.append(found)
-        elif found is not None:
-            memory.append(found)
-    return tuple(mounted), tuple(memory)
+def volumes(field: Field, service: str, limits: Limits) -> tuple[_Mount, ...]:
+    found = (_long(item, service, limits) if item.is_mapping else _short(item, service) for item in field.items())
+    return tuple(mount for mount in found if mount is not None)
 
 
 def tmpfs(field: Field, limits: Limits) -> tuple[Tmpfs, ...]:
@@ -53,31 +46,44 @@ def check_target(field: Field, target: str) -> bool:
         return False
     clean = "/" + str(path).lstrip("/")
     if any(clean == root or clean.startswith(f"{root}/") for root in FORBIDDEN_TARGETS):
-        field.refuse("compose.escape", f"{clean} in the container belongs to the engine")
+        field.refuse("compose.mount_target", f"{clean} in the container belongs to the engine")
         return False
     return True
 
 
-def _short(item: Field, service: str) -> Volume | None:
+def _short(item: Field, service: str) -> Volume | Bind | None:
     text = item.text()
     if text is None:
         return None
     parts = text.split(":")
     if len(parts) == 1 and text.startswith("/"):
         return Volume(_anonymous(service, text), text) if check_target(item, text) else None
-    if not _NAME.fullmatch(parts[0]):
-        item.refuse("compose.escape", _HOST, _REMEDY)
-        return None
     if len(parts) not in (2, 3):
-        item.refuse("compose.type", f"{text[:80]!r} is not name:target[:mode]")
+        if _NAME.fullmatch(parts[0]):
+            item.refuse("compose.type", f"{text[:80]!r} is not name:target[:mode]")
+        else:
+            item.refuse("compose.bind_mount", _HOST)
         return None
     modes = set(parts[2].split(",")) if len(parts) == 3 else set()
     if modes - _MODES:
-        item.refuse("compose.escape", f"the mount option {', '.join(sorted(modes - _MODES))[:60]} is not given")
+        item.refuse("compose.mount_option", f"the mount option {', '.join(sorted(modes - _MODES))[:60]} is not given")
+    if not _NAME.fullmatch(parts[0]):
+        return _bind(item, parts[0], parts[1], read_only="ro" in modes)
     return Volume(parts[0], parts[1], "ro" in modes) if check_target(item, parts[1]) else None
 
 
-def _long(item: Field, service: str, limits: Limits) -> Volume | Tmpfs | None:
+def _bind(item: Field, source: str, target: str, *, read_only: bool) -> Bind | None:
+    """A directory of the host: only under a waiver, and only below a few roots that hold data."""
+    path = PurePosixPath(source)
+    plain = source.startswith("/") and str(path) == source.rstrip("/") and ".." not in path.parts
+    if not plain or not any(path.is_relative_to(root) for root in BIND_ROOTS) or not source.isprintable():
+        item.refuse("compose.bind_mount", _HOST)
+        return None
+    given = item.waived("compose.bind_mount", f"the host's {source[:80]} is mounted")
+    return Bind(str(path), target, read_only) if check_target(item, target) and given else None
+
+
+def _long(item: Field, service: str, limits: Limits) -> _Mount | None:
     kind = target = name = ""
     read_only, size, mode = False, limits.tmpfs, ""
     for key, value in item.entries():
@@ -94,19 +100,23 @@ def _long(item: Field, service: str, limits: Limits) -> Volume | Tmpfs | None:
                 _only(value, "nocopy")
             case "tmpfs":
                 size, mode = _tmpfs_options(value, limits)
+            case "bind":
+                _only(value, "create_host_path")
             case "consistency":
                 value.text()
             case _:
-                value.refuse("compose.escape", "this mount option is not given", _REMEDY)
+                value.refuse("compose.mount_option", "this mount option is not given")
+    if kind in ("", "bind"):
+        return _bind(item, name, target, read_only=read_only)
     if kind not in ("volume", "tmpfs"):
-        item.refuse("compose.escape", f"a mount of type {kind[:20] or 'bind'!r}: {_HOST}", _REMEDY)
+        item.refuse("compose.mount_type", f"a mount of type {kind[:20]!r}: {_HOST}")
         return None
     if not check_target(item, target):
         return None
     if kind == "tmpfs":
         return Tmpfs(target, size, mode)
     if name and not _NAME.fullmatch(name):
-        item.refuse("compose.escape", _HOST, _REMEDY)
+        item.refuse("compose.bind_mount", _HOST)
         return None
     return Volume(name or _anonymous(service, target), target, read_only)
 
@@ -131,14 +141,14 @@ def _size(field: Field, text: str, limits: Limits) -> int:
         field.refuse("compose.type", str(error))
         return limits.tmpfs
     if size > limits.tmpfs or size <= 0:
-        field.refuse("compose.resources", f"a tmpfs of {size} bytes; at most {limits.tmpfs} are given")
+        field.refuse("compose.tmpfs_size", f"a tmpfs of {size} bytes; at most {limits.tmpfs} are given")
     return size
 
 
 def _only(field: Field, *allowed: str) -> None:
     for key, value in field.entries():
         if key not in allowed:
-            value.refuse("compose.escape", "this mount option is not given")
+            value.refuse("compose.mount_option", "this mount option is not given")
 
 
 def _anonymous(service: str, target: str) -> str:

@@ -29,16 +29,16 @@ class Limits:
 TOP_LEVEL = frozenset({"services", "volumes", "networks", "name", "version"})
 """Besides x-*, which compose ignores as well."""
 
-_HOST = ("compose.escape", "gives the container power over the host")
-_FILES = ("compose.host_files", "reads files or variables of the host")
-_CODE = ("compose.host_code", "runs programs outside the container's own user, or on the host")
-_ABUSE = ("compose.resources", "takes more than a fair share of the host")
-_NAMES = ("compose.identity", "takes a name that others rely on")
-_NET = ("compose.network", "changes how the host's network is used")
+_HOST = "gives the container power over the host"
+_FILES = "reads files or variables of the host"
+_CODE = "runs programs outside the container's own user, or on the host"
+_ABUSE = "takes more than a fair share of the host"
+_NAMES = "takes a name that others rely on"
+_NET = "changes how the host's network is used"
 
-REFUSED: dict[str, tuple[str, str]] = {
+REFUSED: dict[str, str] = {
     **dict.fromkeys(
-        ("use_api_socket", "pid", "ipc", "uts", "userns_mode", "cgroup", "cgroup_parent", "device_cgroup_rules"), _HOST
+        ("use_api_socket", "pid", "uts", "userns_mode", "cgroup", "cgroup_parent", "device_cgroup_rules"), _HOST
     ),
     **dict.fromkeys(("cap_add", "sysctls", "group_add", "volumes_from", "credential_spec", "isolation"), _HOST),
     **dict.fromkeys(("env_file", "label_file", "extends", "configs", "secrets"), _FILES),
@@ -51,23 +51,9 @@ REFUSED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("dns", "dns_search", "dns_opt", "mac_address", "links", "external_links"), _NET),
 }
 
-REFUSED_TOP: dict[str, tuple[str, str]] = {
+REFUSED_TOP: dict[str, str] = {
     **dict.fromkeys(("include", "configs", "secrets"), _FILES),
     "models": _CODE,
-}
-
-REMEDIES = {
-    "build": "publish the image in a registry and name it in image",
-    "container_name": "leave it out; services reach each other by their service name",
-    "env_file": "write the variables under environment",
-    "extends": "write the service out",
-    "include": "write the services out",
-    "links": "leave it out; services reach each other by their service name",
-    "ipc": "leave it out; shm_size gives shared memory inside the container",
-    "configs": "put the file into the image or a variable under environment",
-    "secrets": "put what clients may know into the image; a provider has no secrets for sources",
-    "group_add": "run as a user of the image that may use the device",
-    "cap_add": "leave it out; no capability is given",
 }
 
 OURS = ("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")
@@ -77,4 +63,6 @@ FORBIDDEN_LABELS = ("com.docker.", "io.docker.", "org.dockerproject.", "ogpu.", 
 HOST_GATEWAY = "host.docker.internal"
 LOG_DRIVERS = frozenset({"json-file", "local"})
 CONDITIONS = frozenset({"service_started", "service_healthy", "service_completed_successfully"})
+BIND_ROOTS = ("/data", "/mnt", "/media", "/srv")
+"""What a waiver of compose.bind_mount reaches at most."""
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev", "/run/docker.sock", "/var/run/docker.sock")

@@ -73,7 +73,7 @@ def _checked(item: Field, container: int, host: int | None, protocol: str, addre
         item.note("reachable by the project's own services, not published")
         return None
     if host < _LOWEST_HOST_PORT:
-        item.refuse("compose.network", f"host port {host}; ports below {_LOWEST_HOST_PORT} are the host's own")
+        item.refuse("compose.port", f"host port {host}; ports below {_LOWEST_HOST_PORT} are the host's own")
         return None
     where = f"instead of {address}" if address else "only"
     item.note(f"host port {host} on the engine's bridge address {where}")

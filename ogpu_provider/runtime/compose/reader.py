@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ogpu_provider.runtime.compose.document import Entry, Mapping, Node, Scalar, Sequence
+from ogpu_provider.runtime.compose.rules import WAIVABLE
 from ogpu_provider.runtime.compose.violation import Difference, Violation
 
 T = TypeVar("T")
@@ -16,6 +17,7 @@ _FALSE = frozenset({"false", "no", "off", "n"})
 class Findings:
     violations: list[Violation] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    waived: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,14 @@ class Field:
 
     def refuse(self, code: str, message: str, remedy: str = "") -> None:
         self.found.violations.append(Violation(code, self.path, self.line, message, remedy))
+
+    def waived(self, code: str, message: str) -> bool:
+        """Whether the operator lifted this rule for this file; refused otherwise."""
+        if code in self.found.waived & WAIVABLE:
+            self.note(f"{message}; waived by the operator")
+            return True
+        self.refuse(code, message)
+        return False
 
     def note(self, message: str) -> None:
         self.found.differences.append(Difference(self.path, self.line, message))

@@ -19,6 +19,7 @@ from ogpu_provider.runtime.compose.interpolation import Variables
 from ogpu_provider.runtime.compose.model import SERVICE_PORT, Gpu, Healthcheck, Project, Service
 from ogpu_provider.runtime.compose.policy import HOST_GATEWAY, Limits
 from ogpu_provider.runtime.compose.quantities import milliseconds
+from ogpu_provider.runtime.egress.rules import bridge_name
 
 INSTANCE = "ogpu.instance"
 SOURCE = "ogpu.source"
@@ -27,6 +28,7 @@ ENVIRONMENT = "ogpu.environment"
 DEVICES = "ogpu.devices"
 PORT = "ogpu.port"
 TARGET = "ogpu.target"
+BRIDGE_OPTION = "com.docker.network.bridge.name"
 _NODE = re.compile(r"/dev/kfd|/dev/dri/renderD\d{1,3}")
 
 
@@ -97,12 +99,18 @@ def render(project: Project, grant: Grant) -> Plan:
     document: dict[str, Any] = {
         "name": grant.project,
         "services": {service.name: _service(service, project, grant) for service in project.services},
-        "networks": {"default": {"driver": "bridge", "enable_ipv6": False, "labels": labels}},
+        "networks": {"default": _network(grant)},
     }
     if project.volumes:
         kept = {name: labels[name] for name in (INSTANCE, SOURCE)}  # a volume outlives this start: nothing of it
         document["volumes"] = {name: {"name": f"{grant.project}_{name}", "labels": kept} for name in project.volumes}
     return Plan(grant.project, project.target, document)
+
+
+def _network(grant: Grant) -> dict[str, Any]:
+    """The bridge has a name that is known beforehand: egress rules for it stand before it does."""
+    options = {BRIDGE_OPTION: bridge_name(grant.instance, grant.source)}
+    return {"driver": "bridge", "enable_ipv6": False, "driver_opts": options, "labels": grant.labels}
 
 
 def _service(service: Service, project: Project, grant: Grant) -> dict[str, Any]:
@@ -153,6 +161,16 @@ def _copied(service: Service) -> dict[str, Any]:
         "volumes": [
             {"type": "volume", "source": volume.name, "target": volume.target, "read_only": volume.read_only}
             for volume in service.volumes
+        ]
+        + [
+            {
+                "type": "bind",
+                "source": bind.source,
+                "target": bind.target,
+                "read_only": bind.read_only,
+                "bind": {"create_host_path": False, "propagation": "rprivate"},
+            }
+            for bind in service.binds
         ],
         "tmpfs": [
             f"{mount.target}:size={mount.size}{f',mode={mount.mode}' if mount.mode else ''}" for mount in service.tmpfs

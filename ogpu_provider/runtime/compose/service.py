@@ -1,19 +1,18 @@
 """One service: each allowed key has a reader here, every other key is refused."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ogpu_provider.runtime.compose import devices, mounts, ports, quantities
 from ogpu_provider.runtime.compose.interpolation import asks_for_secret
-from ogpu_provider.runtime.compose.model import Dependency, Gpu, Healthcheck, Service
+from ogpu_provider.runtime.compose.model import Bind, Dependency, Gpu, Healthcheck, Service, Tmpfs, Volume
 from ogpu_provider.runtime.compose.policy import (
     CONDITIONS,
     FORBIDDEN_LABELS,
     HOST_GATEWAY,
     LOG_DRIVERS,
     REFUSED,
-    REMEDIES,
     STRIPPED,
     Limits,
 )
@@ -47,18 +46,17 @@ class ServiceReader:
                 refuse_key(value, key, REFUSED)
         if "image" not in self.values:
             if not any(v.key == f"{field.path}.image" for v in field.found.violations):
-                field.refuse("compose.image", "no image", "name an image of a registry")
+                field.refuse("compose.image", "no image")
             return None
         self.values["gpu"], self.values["gpu_count"] = self.gpu
         return Service(line=field.line, **self.values)
 
 
-def refuse_key(field: Field, key: str, table: dict[str, tuple[str, str]]) -> None:
+def refuse_key(field: Field, key: str, table: Mapping[str, str]) -> None:
     if key in table:
-        code, why = table[key]
-        field.refuse(code, f"{key} {why}", REMEDIES.get(key, "leave it out"))
+        field.refuse(f"compose.{key}", f"{key} {table[key]}")
     else:
-        field.refuse("compose.unknown_key", f"{key[:60]!r} is not on the list of keys that are run", "leave it out")
+        field.refuse("compose.unknown_key", f"{key[:60]!r} is not on the list of keys that are run")
 
 
 def _image(reader: ServiceReader, field: Field) -> None:
@@ -101,15 +99,17 @@ def _environment(reader: ServiceReader, field: Field) -> None:
         elif value is None and asks_for_secret(name):
             at.refuse("compose.secret", f"asks for {name}; a source never gets the operator's key")
         elif value is None and name not in reader.known:
-            at.refuse("compose.host_files", f"{name} without a value would be read from the host", "give it a value")
+            at.refuse("compose.environment_name", f"{name} without a value would be read from the host")
         else:
             found[name] = reader.known[name] if value is None else value
     reader.values["environment"] = tuple(found.items())
 
 
 def _volumes(reader: ServiceReader, field: Field) -> None:
-    mounted, memory = mounts.volumes(field, str(reader.values["name"]), reader.limits)
-    reader.values["volumes"] = mounted
+    found = mounts.volumes(field, str(reader.values["name"]), reader.limits)
+    reader.values["volumes"] = tuple(mount for mount in found if isinstance(mount, Volume))
+    reader.values["binds"] = tuple(mount for mount in found if isinstance(mount, Bind))
+    memory = tuple(mount for mount in found if isinstance(mount, Tmpfs))
     reader.values["tmpfs"] = reader.values.get("tmpfs", ()) + memory
 
 
@@ -160,7 +160,14 @@ def _network_mode(_reader: ServiceReader, field: Field) -> None:
     if field.text() == "bridge":
         field.note("on the project's own bridge")
     elif not field.null:
-        refuse_key(field, "network_mode", {"network_mode": ("compose.escape", "leaves the project's own network")})
+        field.refuse("compose.network_mode", "network_mode leaves the project's own network")
+
+
+def _ipc(_reader: ServiceReader, field: Field) -> None:
+    if field.text() == "private":
+        field.waived("compose.ipc_private", "ipc is the project's own either way")
+    elif not field.null:
+        field.refuse("compose.ipc", "ipc shares memory with others")
 
 
 def _healthcheck(reader: ServiceReader, field: Field) -> None:
@@ -195,7 +202,7 @@ def _healthcheck(reader: ServiceReader, field: Field) -> None:
 def _restart(reader: ServiceReader, field: Field) -> None:
     policy, _, count = (field.text() or "no").partition(":")
     if policy == "always":
-        field.refuse("compose.resources", "restart: always restarts a broken container for ever", "use on-failure:3")
+        field.refuse("compose.restart", "restart: always restarts a broken container for ever")
     elif policy == "unless-stopped":
         field.note("on-failure, at most 3 times")
         reader.values["retries"] = 3
@@ -209,7 +216,7 @@ def _restart(reader: ServiceReader, field: Field) -> None:
 def _labels(_reader: ServiceReader, field: Field) -> None:
     for name, at, _value in field.pairs():
         if name.lower().startswith(FORBIDDEN_LABELS):
-            at.refuse("compose.identity", f"the label {name[:60]} speaks for somebody else")
+            at.refuse("compose.label", f"the label {name[:60]} speaks for somebody else")
     field.note("labels of the author are left out: other programs on the host act on labels")
 
 
@@ -222,14 +229,14 @@ def _extra_hosts(_reader: ServiceReader, field: Field) -> None:
     for pair in pairs:
         if pair[:-1] != (HOST_GATEWAY, "host-gateway"):
             name = str(pair[0])[:60]
-            field.refuse("compose.network", f"{name!r}: only {HOST_GATEWAY}:host-gateway is given", "use names in DNS")
+            field.refuse("compose.extra_hosts", f"{name!r}: only {HOST_GATEWAY}:host-gateway is given")
 
 
 def _logging(_reader: ServiceReader, field: Field) -> None:
     for key, value in field.entries():
         if key == "driver":
             if value.text() not in LOG_DRIVERS:
-                value.refuse("compose.network", "logs stay on this host, in json-file or local")
+                value.refuse("compose.logging", "logs stay on this host, in json-file or local")
         elif key == "options":
             value.note("logs are kept in 3 files of 10 MB")
         else:
@@ -239,14 +246,16 @@ def _logging(_reader: ServiceReader, field: Field) -> None:
 def _security_opt(_reader: ServiceReader, field: Field) -> None:
     for text in field.texts():
         if text.replace("=", ":") not in ("no-new-privileges", "no-new-privileges:true"):
-            field.refuse("compose.escape", f"{text[:60]!r} weakens the container; only no-new-privileges is given")
+            field.refuse(
+                "compose.security_opt", f"{text[:60]!r} weakens the container; only no-new-privileges is given"
+            )
 
 
 def _gpu(spelling: Callable[[Field, Limits], devices.Need]) -> Reader:
     def read(reader: ServiceReader, field: Field) -> None:
         need = spelling(field, reader.limits)
         if {reader.gpu[0], need[0]} == {Gpu.NVIDIA, Gpu.AMD}:
-            field.refuse("compose.devices", "asks for NVIDIA and AMD devices at once")
+            field.refuse("compose.gpu", "asks for NVIDIA and AMD devices at once")
         reader.gpu = devices.merge(reader.gpu, need)
 
     return read
@@ -260,8 +269,11 @@ def _capped(name: str, ceiling: Callable[[Limits], float], *, size: bool, hard: 
         if value is None:
             return
         limit = ceiling(reader.limits)
-        if value <= 0 or (hard and value > limit):
-            field.refuse("compose.resources", f"{value:g}; above 0 and at most {limit:g}")
+        if value <= 0:
+            field.refuse("compose.figure", f"{value:g}; above 0 and at most {limit:g}")
+        elif hard and value > limit:
+            if field.waived("compose.shm_size", f"{value:g}; at most {limit:g}"):
+                limit = reader.limits.memory
         elif value > limit:
             field.note(f"{limit:g}, which is the most that is given")
         before = reader.values.get(name)
@@ -281,7 +293,7 @@ def _deploy(reader: ServiceReader, field: Field) -> None:
             case "restart_policy":
                 value.note("restarts follow restart:, not deploy")
             case _:
-                value.refuse("compose.resources", f"deploy.{key[:40]} is for clusters", "leave it out")
+                value.refuse("compose.deploy", f"deploy.{key[:40]} is for clusters")
 
 
 def _resources(reader: ServiceReader, field: Field) -> None:
@@ -302,13 +314,13 @@ def _resources(reader: ServiceReader, field: Field) -> None:
 
 def _one(_reader: ServiceReader, field: Field) -> None:
     if field.number() not in (None, 1):
-        field.refuse("compose.resources", "one container for each service")
+        field.refuse("compose.replicas", "one container for each service")
 
 
 def _must_be(wanted: bool, code: str, message: str) -> Reader:
     def read(_reader: ServiceReader, field: Field) -> None:
         if field.flag() not in (None, wanted):
-            field.refuse(code, message, "leave it out")
+            field.refuse(code, message)
 
     return read
 
@@ -349,6 +361,7 @@ _READERS: dict[str, Reader] = {
     "depends_on": _depends_on,
     "networks": _networks,
     "network_mode": _network_mode,
+    "ipc": _ipc,
     "healthcheck": _healthcheck,
     "restart": _restart,
     "read_only": _take("read_only", Field.flag),
@@ -365,8 +378,10 @@ _READERS: dict[str, Reader] = {
     "extra_hosts": _extra_hosts,
     "logging": _logging,
     "security_opt": _security_opt,
-    "privileged": _must_be(False, "compose.escape", "privileged is root on the host"),
-    "oom_kill_disable": _must_be(False, "compose.resources", "a container must be killable when memory runs out"),
+    "privileged": _must_be(False, "compose.privileged", "privileged is root on the host"),
+    "oom_kill_disable": _must_be(
+        False, "compose.oom_kill_disable", "a container must be killable when memory runs out"
+    ),
     "scale": _one,
     "deploy": _deploy,
     "gpus": _gpu(devices.gpus),

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 
 from ogpu_provider.domain.errors import ComposeRefused
+from ogpu_provider.runtime.compose.rules import RULES
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Why a file is refused. `key` is the path in the file (`services.web.privileged`), `line` counts from 1.
-
-    Codes: compose.syntax, compose.limit, compose.unknown_key, compose.type, compose.variable, compose.secret,
-    compose.escape, compose.host_files, compose.host_code, compose.resources, compose.identity, compose.network,
-    compose.image, compose.devices, compose.target, compose.reference.
+    """Why a file is refused. `code` is that of a rule in `rules.RULES`, whose remedy stands in where none is given;
+    `key` is the path in the file (`services.web.privileged`), `line` counts from 1.
     """
 
     code: str
@@ -19,6 +17,10 @@ class Violation:
     line: int
     message: str
     remedy: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.remedy and self.code in RULES:
+            object.__setattr__(self, "remedy", RULES[self.code].remedy)
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line else ""

@@ -72,7 +72,7 @@ async def test_a_refused_registration_is_planned_anew(outside: Outside) -> None:
         (METADATA, json.dumps({"name": "x", "nvidia": COMPOSE}).encode(), "metadata.no_compose"),
         (METADATA, b" " * 300_000, "fetch.too_large"),
         (COMPOSE, b" " * 300_000, "fetch.too_large"),
-        (COMPOSE, REFUSED, "compose.escape"),
+        (COMPOSE, REFUSED, "compose.privileged"),
     ],
 )
 async def test_documents_that_cannot_be_used_make_a_source_unfit(

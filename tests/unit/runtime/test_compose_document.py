@@ -45,19 +45,19 @@ def test_merged_keys_yield_to_own_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "line"),
     [
-        (b"a: 1\na: 2\n", "compose.syntax", 2),
-        (b"a: 1\n---\nb: 2\n", "compose.syntax", 2),
-        (b"a: !!int 1\n", "compose.syntax", 1),
-        (b"\na: *nowhere\n", "compose.syntax", 2),
+        (b"a: 1\na: 2\n", "compose.duplicate_key", 2),
+        (b"a: 1\n---\nb: 2\n", "compose.documents", 2),
+        (b"a: !!int 1\n", "compose.tag", 1),
+        (b"\na: *nowhere\n", "compose.alias", 2),
         (b"a: [1\n", "compose.syntax", 2),
         (b"[]\n", "compose.syntax", 1),
         (b"", "compose.syntax", 1),
         (b"a: \xff\n", "compose.syntax", 0),
-        (b"? [a]\n: 1\n", "compose.syntax", 1),
-        (b'"a\\nb": 1\n', "compose.syntax", 1),
-        (b"#" * (MAX_BYTES + 1), "compose.limit", 0),
-        (b"a: " + b"[" * 40 + b"]" * 40, "compose.limit", 1),
-        (b"a:\n" + b"- 1\n" * 30_000, "compose.limit", 19_999),
+        (b"? [a]\n: 1\n", "compose.key", 1),
+        (b'"a\\nb": 1\n', "compose.key", 1),
+        (b"#" * (MAX_BYTES + 1), "compose.too_large", 0),
+        (b"a: " + b"[" * 40 + b"]" * 40, "compose.too_deep", 1),
+        (b"a:\n" + b"- 1\n" * 30_000, "compose.too_many_nodes", 19_999),
     ],
 )
 def test_what_is_refused(text: bytes, code: str, line: int) -> None:
@@ -66,7 +66,7 @@ def test_what_is_refused(text: bytes, code: str, line: int) -> None:
 
 def test_depth_counts_through_aliases() -> None:
     inner = "&a " + "[" * 20 + "]" * 20
-    assert refusal(f"a: {inner}\nb: {'[' * 20}*a{']' * 20}\n".encode()) == ("compose.limit", 2)
+    assert refusal(f"a: {inner}\nb: {'[' * 20}*a{']' * 20}\n".encode()) == ("compose.too_deep", 2)
 
 
 @given(st.binary(max_size=300))

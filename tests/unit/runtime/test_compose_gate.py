@@ -140,7 +140,9 @@ def test_amd_gets_the_leased_nodes() -> None:
     ],
 )
 def test_a_gpu_of_another_environment_is_refused(extra: str, environment: Environment) -> None:
-    assert "compose.devices" in {violation.code for violation in check(one(extra), environment).violations}
+    assert {"compose.gpu", "compose.gpu_environment"} & {
+        violation.code for violation in check(one(extra), environment).violations
+    }
 
 
 def test_figures_are_the_lower_of_two() -> None:
@@ -187,11 +189,11 @@ def test_all_violations_are_told_with_their_lines() -> None:
         admit(text, Environment.CPU, EXAMPLE)
     violations = caught.value.violations  # type: ignore[attr-defined]
     assert [(violation.code, violation.line) for violation in violations] == [
-        ("compose.escape", 4),
-        ("compose.escape", 5),
+        ("compose.privileged", 4),
+        ("compose.pid", 5),
         ("compose.unknown_key", 6),
     ]
-    assert caught.value.code == "compose.escape"
+    assert caught.value.code == "compose.privileged"
 
 
 def grant(devices: tuple[Device, ...] = (), environment: Environment = Environment.NVIDIA) -> Grant:
