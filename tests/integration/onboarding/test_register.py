@@ -63,7 +63,7 @@ async def _keystore(host: BareHost) -> str:
     return str(path)
 
 
-def _answers(host: BareHost) -> dict[str, str]:
+def answers_of(host: BareHost) -> dict[str, str]:
     made = host.network.describe()
     return {
         r"Which network .*\? \[mainnet\] $": "devnet",
@@ -99,7 +99,7 @@ async def test_a_person_who_gives_up_at_every_question_is_asked_on_and_nothing_i
     shown = ""
     while True:
         marks = {} if signed else {"Waiting for it on chain": sign}
-        person = Person(_answers(host), tired_of=tired_of, marks=marks)
+        person = Person(answers_of(host), tired_of=tired_of, marks=marks)
         code = await asyncio.to_thread(person.run, words)
         shown += person.seen
         assert "Traceback" not in person.seen
@@ -107,7 +107,7 @@ async def test_a_person_who_gives_up_at_every_question_is_asked_on_and_nothing_i
             break
         assert code == 130, person.seen[-2000:]
         assert "goes on from here" in person.seen
-    assert tired_of == set(_answers(host))
+    assert tired_of == set(answers_of(host))
     assert len(signed) == 1
     assert await host.said() == ONCE
     assert await host.nonce() == 2

@@ -221,7 +221,7 @@ def test_the_vault_takes_only_the_call_that_was_confirmed() -> None:
     assert policy.check(wanted).effect is Effect.DEPOSIT
     for wrong in ({"value": 6}, {"to": TERMINAL}, {"data": DEPOSIT + b"\0"}, {"chain_id": 1}, {"gas": 10**9}):
         with pytest.raises(KeyRefused):
-            policy.check(replace(wanted, **wrong))  # type: ignore[arg-type]
+            policy.check(replace(wanted, **wrong))
     with pytest.raises(KeyRefused):
         replace(POLICY, confirmed=VaultCall(VAULT, b"\xde\xad\xbe\xef", 5)).check(
             replace(wanted, data=b"\xde\xad\xbe\xef")
