@@ -28,10 +28,12 @@ async def doctor(*, only: Only = (), fix: Fix = False, json: AsJson = False, con
 
     Warnings do not change the exit code. Nothing is changed without --fix.
     """
+    from ogpu_provider import telemetry
     from ogpu_provider.config import load
     from ogpu_provider.doctor.examination import examine
 
     settings = load(config).settings
+    telemetry.configure(level="error", format="text")  # the parts' own words on what fails; the findings say it
     findings = await examine(settings, only=only, fix=fix, progress=None if json else _progress())
     if json:
         document({"checks": [finding.document() for finding in findings]})
