@@ -1,0 +1,61 @@
+"""The operator's commands against a daemon that works, asked as a script would: in processes of their own."""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from ogpu_provider.domain.task import TaskState
+from tests.e2e.world import World
+
+pytestmark = [
+    pytest.mark.devnet,
+    pytest.mark.docker,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(600),
+]
+S = TaskState
+
+
+async def command(world: World, *words: str) -> tuple[int, str]:
+    """Exit code and standard output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ogpu_provider.cli.main", *words, "--config", str(world.daemon.config)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+async def status(world: World) -> tuple[int, dict[str, Any]]:
+    code, out = await command(world, "status", "--json")
+    return code, json.loads(out)
+
+
+async def test_an_operator_pauses_looks_and_resumes(world: World) -> None:
+    try:
+        assert (await command(world, "pause"))[0] == 0
+        declined = await world.publish("multiply", "multiply", {"a": 2, "b": 3})
+        assert (await world.reaches(declined, S.DECLINED)).code == "provider.paused"
+        code, found = await status(world)
+        assert (code, found["earning"]) == (1, False)
+        assert [problem["code"] for problem in found["diagnosis"]["problems"]] == ["provider.paused"]
+    finally:
+        assert (await command(world, "resume"))[0] == 0
+    task = await world.publish("multiply", "multiply", {"a": 2, "b": 3})
+    await world.reaches(task, S.SETTLED)
+    code, found = await status(world)
+    assert (code, found["earning"], found["running"]) == (0, True, True), found["diagnosis"]
+    assert (found["rpc"]["answers"], found["account"]["paired"]) == (True, True)
+    assert found["account"]["tasks_covered"] > 0
+    sources = json.loads((await command(world, "sources", "list", "--json"))[1])
+    assert {row["address"] for row in sources if row["state"] == "ready"} == set(world.sources.values())
+    earned = json.loads((await command(world, "earnings", "--json"))[1])["total"]
+    assert earned["tasks"] >= 1
+    assert earned["net_wei"] == earned["paid_wei"] - earned["gas_wei"]
+    code, screen = await command(world, "top", "--once")
+    assert (code, "devices" in screen, "multiply" in screen) == (0, True, True)
+    assert "ogpu_task_transitions_total" in (await command(world, "metrics"))[1]
