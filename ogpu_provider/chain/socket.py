@@ -192,11 +192,16 @@ class Socket:
         raise RpcUnavailable("the node closed the connection")
 
     async def _check(self, session: _Session) -> None:
-        async with asyncio.timeout(self._timeout):
-            waiting = [await self._send(session, method, params) for method, params in self._probe]
-            while not all(one.future.done() for one in waiting):
-                session.take(await session.ws.recv())
-        self._judge([one.future.result() for one in waiting])
+        waiting: list[_Pending] = []
+        try:
+            async with asyncio.timeout(self._timeout):
+                for method, params in self._probe:
+                    waiting.append(await self._send(session, method, params))
+                while not all(one.future.done() for one in waiting):
+                    session.take(await session.ws.recv())
+            self._judge([one.future.result() for one in waiting])
+        finally:
+            _forget(session, waiting)
 
     async def exchange(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
         """Make the calls at once, one message each; answers in the same order. Raises RpcUnavailable."""

@@ -190,10 +190,19 @@ class Watcher:
                 refusal = answer
             else:
                 logs = _of_block(head, answer)
-                if logs or not promised or tried >= _DOUBTS:
+                if logs or not promised:
                     return logs, told_by
+                if tried >= _DOUBTS:
+                    return await self._elsewhere(head, told_by)
             await self._clock.sleep(pause)
         raise RpcUnavailable(f"the node has no logs of block {head.number}: {refusal}") from refusal
+
+    async def _elsewhere(self, head: Block, told_by: str) -> tuple[list[Json], str]:
+        """The logs that one endpoint gives although another has none; whose word that is stays in question."""
+        answers = await self._rpc.elsewhere([self._logs_call(head)], told_by)
+        if not answers or isinstance(answers[0], JsonRpcError):
+            return [], told_by
+        return _of_block(head, answers[0]), ""
 
     def _logs_call(self, block: Block) -> Call:
         return "eth_getLogs", ({"blockHash": block.hash, **self._filter},)
