@@ -75,7 +75,7 @@ def _shown(key: str, value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple):
-        return list(value)
+        return [_shown(key, one) for one in value]
     if isinstance(value, str) and "://" in value:
         return re.sub(r"\?.+", "?…", re.sub(r"//[^/@]+@", "//…@", value))
     return value

@@ -80,7 +80,10 @@ def _show_row(row: Task) -> None:
             ("result", row.link),
             ("CID", row.cid),
             ("response", row.response),
-            ("paid in", f"block {row.finalized_block}" if row.finalized_block else ""),
+            (
+                "ended in" if row.state.over else "paid in",
+                f"block {row.finalized_block}" if row.finalized_block else "",
+            ),
         )
     )
 

@@ -125,6 +125,9 @@ def test_explain_narrows_and_hides_an_endpoints_credentials(tmp_path: Path) -> N
     (setting,) = loaded.explain("network.rpc_url")
     assert setting.value == "https://…@node.example/v1?…"
     assert loaded.settings.network.rpc_url == "https://me:pw@node.example/v1?key=abc"
+    several = '[network]\nrpc_urls = ["https://a.example/?key=abc", "wss://me:pw@b.example"]\n'
+    (setting,) = config.load(written(tmp_path, several), {}).explain("network.rpc_urls")
+    assert setting.value == ["https://a.example/?…", "wss://…@b.example"]
     assert {s.key.split(".")[0] for s in loaded.explain("network")} == {"network"}
     with pytest.raises(ConfigError) as caught:
         loaded.explain("netw")
