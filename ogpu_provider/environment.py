@@ -58,6 +58,16 @@ def credentials_directory(environ: Mapping[str, str] = os.environ) -> Path | Non
     return Path(value) if value else None
 
 
+def inherited(changes: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """This process's variables with `changes`, for a program that takes its place or is its child."""
+    return {**environ, **changes}
+
+
+def others(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """This process's variables without our own: for a daemon that is not the operator's, such as the demo's."""
+    return {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceManager:
     """What systemd told this process: where it listens, how long it waits for a sign of life (seconds), its sockets."""

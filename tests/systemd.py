@@ -4,12 +4,13 @@ The program runs without write-and-execute memory, as under MemoryDenyWriteExecu
 """
 
 import asyncio
-import os
 import socket
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from ogpu_provider import environment
 
 _START = """
 import ctypes, os, sys
@@ -60,7 +61,7 @@ class FakeSystemd:
         with log.open("ab") as out:
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", _START, str(self.listener.fileno()), *words),
-                env={**os.environ, **variables},
+                env={**environment.others(), **variables},
                 pass_fds=(self.listener.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,

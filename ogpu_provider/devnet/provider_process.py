@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ogpu_provider import environment
 from ogpu_provider.devnet import tools
 from ogpu_provider.domain.errors import DevnetError
 from ogpu_provider.keys import keystore
@@ -65,6 +66,7 @@ class ProviderProcess:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, *entry, "run", "--config", str(self.config)),
+                env=environment.others(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

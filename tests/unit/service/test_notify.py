@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ogpu_provider.domain.errors import ConfigError
-from ogpu_provider.environment import ServiceManager, take_service_manager
+from ogpu_provider.environment import ServiceManager, others, take_service_manager
 from ogpu_provider.service.activation import listener
 from ogpu_provider.service.notify import Notifier
 
@@ -81,3 +81,7 @@ def test_another_kind_of_socket_is_refused() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, pytest.raises(ConfigError) as refused:
         listener([datagrams.fileno()])
     assert refused.value.code == "service.sockets"
+
+
+def test_another_daemon_is_started_without_the_operators_settings() -> None:
+    assert others({"OGPU_PROVIDER_DATA_DIR": "/var/lib/x", "PATH": "/bin"}) == {"PATH": "/bin"}
