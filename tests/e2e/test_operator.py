@@ -9,6 +9,7 @@ import pytest
 
 from ogpu_provider.domain.task import TaskState
 from tests.e2e.world import World
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.devnet,
@@ -59,3 +60,25 @@ async def test_an_operator_pauses_looks_and_resumes(world: World) -> None:
     code, screen = await command(world, "top", "--once")
     assert (code, "devices" in screen, "multiply" in screen) == (0, True, True)
     assert "ogpu_task_transitions_total" in (await command(world, "metrics"))[1]
+
+
+async def test_a_drained_daemon_finishes_its_work_and_starts_again_unpaused(world: World) -> None:
+    task = await world.publish("multiply", "sleep", {"seconds": 3})
+    await world.reaches(task, S.EXECUTING)
+    code, out = await command(world, "drain")
+    assert (code, out.splitlines()[-1]) == (0, "drained: the daemon has ended")
+    assert "1 tasks to finish" in out
+
+    async def ended() -> bool:
+        return await world.daemon.died()
+
+    await until(ended, 30, "the daemon to end")
+    assert world.daemon.exit_code == 0
+    row = await world.reader.task(task)
+    assert row is not None
+    assert row.state in (S.SUBMITTED, S.SETTLED)
+    code, found = await status(world)
+    assert (code, found["running"], found["draining"]) == (1, False, None)
+    await world.daemon.start()
+    await world.reaches(task, S.SETTLED)
+    await world.reaches(await world.publish("multiply", "multiply", {"a": 4, "b": 5}), S.SETTLED)
