@@ -59,7 +59,7 @@ def show(findings: Sequence["Finding"], *, colours: bool | None = None) -> None:
         if finding.status.value == "failed":
             mended = " (--fix does it)" if finding.fixable else ""
             _paragraph(finding.meaning, " " * 11)
-            _paragraph(printable(finding.remedy) + mended, " " * 8 + "-> ")
+            _paragraph(printable(finding.remedy) + mended, " " * 11 + "-> ")
     errors, warnings = sum(f.failed_hard for f in findings), sum(f.failed_soft for f in findings)
     print(f"\n{_count(len(findings), 'check')}: {_count(errors, 'error')}, {_count(warnings, 'warning')}")
 

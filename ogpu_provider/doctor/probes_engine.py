@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ogpu_provider.runtime.trial import Outcome, Trial
     from ogpu_provider.settings import Settings
 
+_SILENT = 10
+"""Seconds; below the checks' own limits, so that a silent engine is a finding, and ends with us."""
+
 
 class DockerEngine:
     """Asked once for what does not change while we look."""
@@ -53,7 +56,7 @@ class DockerEngine:
         if self._engine is None:
             from ogpu_provider.runtime.engine import Engine
 
-            self._engine = Engine(self._settings.runtime.docker_host)
+            self._engine = Engine(self._settings.runtime.docker_host, call_seconds=_SILENT)
         return self._engine
 
 

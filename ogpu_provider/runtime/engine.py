@@ -83,10 +83,14 @@ class EngineEvent:
 
 
 class Engine:
-    """`host`: the engine's socket (`unix:///run/docker.sock`), None for the default one. Connects when first used."""
+    """`host`: the engine's socket (`unix:///run/docker.sock`), None for the default one. Connects when first used.
 
-    def __init__(self, host: str | None = None) -> None:
+    `call_seconds`: an engine that is silent for so long in one call is unreachable.
+    """
+
+    def __init__(self, host: str | None = None, *, call_seconds: int = _CALL_SECONDS) -> None:
         self._host = host
+        self._call_seconds = call_seconds
         self._client: docker.APIClient | None = None
         self._lock = threading.Lock()
         # own threads: a pull takes minutes, and the loop's few shared ones must not wait for it
@@ -283,7 +287,7 @@ class Engine:
                 self._client = docker.APIClient(
                     base_url=self._host or "unix:///var/run/docker.sock",
                     version="auto",
-                    timeout=_CALL_SECONDS,
+                    timeout=self._call_seconds,
                     max_pool_size=32,
                 )
             return self._client

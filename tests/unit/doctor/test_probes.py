@@ -12,7 +12,8 @@ from ogpu_provider.chain.networks import devnet
 from ogpu_provider.doctor.probes import HostBooks, HostFiles, HostMachine, in_thread, network_of
 from ogpu_provider.doctor.probes_chain import NodeChain, PlainWeb
 from ogpu_provider.doctor.probes_engine import facts_of
-from ogpu_provider.domain.errors import KeyRefused, RpcUnavailable
+from ogpu_provider.domain.errors import EngineError, KeyRefused, RpcUnavailable
+from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.settings import Settings
 
 OLD_ENGINE = (
@@ -171,3 +172,15 @@ def test_the_operators_endpoints_replace_the_public_ones() -> None:
     assert (network.name, network.http_url, network.ws_url) == ("testnet", "https://node.example.org", "")
     assert network.gateway_url == "https://gate.example.org/"
     assert network.pin_url.startswith("https://capi.")
+
+
+async def test_an_engine_that_says_nothing_is_unreachable_soon(tmp_path: Path) -> None:
+    path = tmp_path / "silent.sock"
+    with closing(socket.socket(socket.AF_UNIX)) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        engine = Engine(f"unix://{path}", call_seconds=1)
+        with pytest.raises(EngineError) as error:
+            await engine.details()
+        assert error.value.code == "engine.unreachable"
+        await engine.aclose()
