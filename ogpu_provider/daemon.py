@@ -31,6 +31,7 @@ from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.desk import Desk
 from ogpu_provider.control.server import ControlServer
 from ogpu_provider.control.wire import SOCKET_NAME
+from ogpu_provider.domain.approval import OnChange
 from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ConfigError, ProviderError
 from ogpu_provider.domain.facts import Block, Fact
@@ -442,7 +443,12 @@ def _admission_policy(settings: Settings) -> AdmissionPolicy:
 def _source_policy(settings: Settings) -> SourcePolicy:
     serve = settings.sources.serve
     listed = frozenset() if serve == "all" else _addresses(serve)
-    return SourcePolicy(serve_all=serve == "all", listed=listed, denied=_addresses(settings.sources.deny))
+    return SourcePolicy(
+        serve_all=serve == "all",
+        listed=listed,
+        denied=_addresses(settings.sources.deny),
+        compose_change=OnChange(settings.sources.on_change),
+    )
 
 
 def _path_policy(settings: Settings) -> Policy:

@@ -39,6 +39,13 @@ def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _paired(value: object) -> object:
+    """Variables hold a table as comma-separated name=value."""
+    if isinstance(value, str):
+        return dict(part.strip().partition("=")[::2] for part in value.split(",") if part.strip())
+    return value
+
+
 def _served(value: object) -> object:
     return value if value == "all" else _listed(value)
 
@@ -60,6 +67,8 @@ CoinAmount = Annotated[int, BeforeValidator(_wei)]
 AddressText = Annotated[str, BeforeValidator(_address)]
 Addresses = Annotated[tuple[AddressText, ...], BeforeValidator(_listed)]
 Served = Annotated[Literal["all"] | tuple[AddressText, ...], BeforeValidator(_served)]
+EgressPolicy = Literal["none", "callback-only", "internet"]
+EgressPolicies = Annotated[dict[AddressText, EgressPolicy], BeforeValidator(_paired)]
 HttpUrl = Annotated[str, _web("http", "https")]
 EndpointUrls = Annotated[tuple[Annotated[str, _web("http", "https", "ws", "wss")], ...], BeforeValidator(_listed)]
 SocketUrl = Annotated[str, _web("ws", "wss")]
@@ -114,6 +123,14 @@ class Wallet(Section):
 class Sources(Section):
     serve: Served = Field((), description='Source addresses to serve, or "all". Empty: none.')
     deny: Addresses = Field((), description='Sources never to serve, also under "all".')
+    on_change: Literal["ask", "same-images", "never"] = Field(
+        "ask",
+        description="A source's changed compose file: ask for `sources approve` before it runs; same-images: run one "
+        "that passes the gate and names the same images; never: serve only the file that was first approved.",
+    )
+    egress: EgressPolicies = Field(
+        {}, description='Per source, what its containers may reach, in place of runtime.egress: {"0x…" = "none"}.'
+    )
 
 
 class AdmissionRules(Section):
@@ -163,6 +180,15 @@ class Runtime(Section):
     instance: str = Field(
         "default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="Tells several daemons on one engine apart."
     )
+    egress: EgressPolicy = Field(
+        "internet",
+        description="What containers may reach: internet (no private networks), callback-only, none (no results then).",
+    )
+    unfiltered_egress: bool | None = Field(
+        None,
+        description="Run sources even where egress rules cannot be set, with your network open to them; "
+        "unset: on a devnet only.",
+    )
 
 
 class Logs(Section):
@@ -191,6 +217,11 @@ class Settings(Section):
         if self.runtime.engine == "processes" and self.network.name != "devnet":
             raise ValueError("runtime.engine: processes runs sources without isolation, on a devnet only")
         return self
+
+    @property
+    def unfiltered_egress(self) -> bool:
+        chosen = self.runtime.unfiltered_egress
+        return self.network.name == "devnet" if chosen is None else chosen
 
     @property
     def keystore(self) -> Path:

@@ -1,8 +1,9 @@
 """`ogpu-provider compose`: ask the gate about a compose file."""
 
 import sys
+from json import loads as parsed
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -11,11 +12,11 @@ from ogpu_provider.cli.options import AsJson
 from ogpu_provider.cli.screen import document, facts, printable
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.source import Environment
-from ogpu_provider.domain.units import ZERO_ADDRESS
+
+if TYPE_CHECKING:
+    from ogpu_provider.runtime.compose.check import Checked
 
 app = cyclopts.App(name="compose", help="Compose files of sources.")
-
-EXAMPLE_PORT = 49152
 
 
 @app.command
@@ -24,45 +25,58 @@ def check(
     /,
     *,
     environment: Annotated[Literal["cpu", "nvidia", "amd"], Parameter(help="What the file is for.")],
+    waive: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, help="Judge as if this rule was lifted. Repeatable."),
+    ] = (),
     json: AsJson = False,
 ) -> int:
     """Check whether a source's compose file would be run here. Exit code 1 if not. Nothing is started."""
+    from ogpu_provider.runtime.compose import check as gate
     from ogpu_provider.runtime.compose.document import MAX_BYTES
-    from ogpu_provider.runtime.compose.gate import fingerprint, inspect
-    from ogpu_provider.runtime.compose.interpolation import Variables
 
     text = _read(file, MAX_BYTES + 1)
-    url = f"http://172.17.0.1:{EXAMPLE_PORT}"
-    variables = Variables(port=EXAMPLE_PORT, callback_url=url, source=ZERO_ADDRESS, provider=ZERO_ADDRESS)
-    project, differences, violations = inspect(text, Environment[environment.upper()], variables)
-    accepted = project is not None
-    images = [str(service.image) for service in project.services] if project else []
+    checked = gate.check(text, Environment[environment.upper()], waived=frozenset(waive))
     if json:
-        found: dict[str, Any] = {
-            "accepted": accepted,
-            "environment": environment,
-            "sha256": fingerprint(text),
-            "devices": project.devices if project else None,
-            "images": images,
-            "violations": [
-                {"code": v.code, "line": v.line, "key": v.key, "message": v.message, "remedy": v.remedy or None}
-                for v in violations
-            ],
-            "differences": [{"line": d.line, "key": d.key, "message": d.message} for d in differences],
-        }
-        document(found)
-        return 0 if accepted else 1
-    for violation in violations:
-        print(printable(f"{file}:{violation.line}: {violation.key}: {violation.message} [{violation.code}]"))
-        if violation.remedy:
-            print(printable(f"    remedy: {violation.remedy}"))
-    for difference in differences:
-        print(printable(f"{file}:{difference.line}: {difference.key}: changed: {difference.message}"))
-    if project:
-        facts((("accepted for", environment), ("devices", project.devices), ("images", ", ".join(images))))
+        document(_document(checked, environment))
     else:
-        print(f"refused: {len(violations)} violation{'s' if len(violations) > 1 else ''}")
-    return 0 if accepted else 1
+        _tell(checked, environment, file)
+    return 0 if checked.accepted else 1
+
+
+def _document(checked: "Checked", environment: str) -> dict[str, Any]:
+    rendered = parsed(checked.rendered) if checked.accepted else None
+    services = rendered["services"].values() if rendered else ()
+    return {
+        "accepted": checked.accepted,
+        "environment": environment,
+        "sha256": checked.compose_sha256,
+        "devices": checked.devices if checked.accepted else None,
+        "target": checked.target or None,
+        "images": [service["image"] for service in services],
+        "violations": [
+            {"code": v.code, "key": v.key, "line": v.line, "message": v.message, "remedy": v.remedy}
+            for v in checked.violations
+        ],
+        "differences": [{"key": d.key, "line": d.line, "message": d.message} for d in checked.differences],
+        "rendered": rendered,
+    }
+
+
+def _tell(checked: "Checked", environment: str, file: Path) -> None:
+    for violation in checked.violations:
+        print(printable(f"{file}:{violation.line}: {violation.key}: {violation.message} [{violation.code}]"))
+        print(printable(f"    remedy: {violation.remedy}"))
+    for difference in checked.differences:
+        print(printable(f"{file}:{difference.line}: {difference.key}: changed: {difference.message}"))
+    if not checked.accepted:
+        count = len(checked.violations)
+        print(f"refused: {count} violation{'s' if count > 1 else ''}; docs/compose-rules.md has every code")
+        return
+    found = _document(checked, environment)
+    facts((("accepted for", environment), ("devices", checked.devices), ("images", ", ".join(found["images"]))))
+    print("\nWhat would run, with example values for address, port, callback and devices:")
+    document(found["rendered"])
 
 
 def _read(file: Path, limit: int) -> bytes:

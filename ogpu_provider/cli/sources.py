@@ -9,7 +9,8 @@ from ogpu_provider.cli import journal
 from ogpu_provider.cli.live import daemon_of
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.screen import at, document, printable, table
-from ogpu_provider.domain.units import coin
+from ogpu_provider.domain.errors import ControlError
+from ogpu_provider.domain.units import Address, coin
 
 app = cyclopts.App(name="sources", help="The sources this provider serves, or would.")
 
@@ -78,6 +79,61 @@ async def retry(source: SourceAddress, /, *, json: AsJson = False, config: Confi
     """Have the running daemon look at a source again at once, for instance when what kept it from serving is mended."""
     answer = await daemon_of(config).ask("sources.retry", source=journal.whole_address(source))
     _told(answer, json, "is looked at again")
+
+
+@app.command
+async def approve(
+    source: SourceAddress,
+    /,
+    *,
+    sha256: Annotated[
+        str,
+        Parameter(show_default=False, help="Only if this is the file that was last fetched, as `sources` shows it."),
+    ] = "",
+    waive: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, help="Lift this rule for this very file. Repeatable."),
+    ] = (),
+    reason: Annotated[str, Parameter(show_default=False, help="Why; needed with --waive and kept.")] = "",
+    json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Let the compose file that was last fetched for a source run here, until it changes again.
+
+    Three rules of the gate can be lifted for it: compose.bind_mount, compose.shm_size, compose.ipc_private.
+    """
+    address = journal.whole_address(source)
+    args: dict[str, Any] = {"sha256": sha256, "waive": list(waive), "reason": reason}
+    try:
+        answer = await daemon_of(config).ask("sources.approve", source=address, **args)
+    except ControlError as error:
+        if error.code != "control.no_daemon":
+            raise
+        answer = await _approve_offline(address, config, **args)
+    if json:
+        document(answer)
+        return
+    lifted = f", without {', '.join(answer['waived'])}" if answer["waived"] else ""
+    print(printable(f"{address} may run the file {answer['sha256']}{lifted}"))
+
+
+async def _approve_offline(address: Address, config: ConfigFile, **args: Any) -> dict[str, Any]:
+    """No daemon runs: the journal is ours to write. Its lock keeps a daemon that starts meanwhile apart."""
+    from ogpu_provider.control.report import approval_document
+    from ogpu_provider.domain.approval import OnChange
+    from ogpu_provider.pipeline.approvals import Approvals
+    from ogpu_provider.runtime.compose.rules import WAIVABLE
+    from ogpu_provider.store.sqlite import SqliteStore
+
+    settings = journal.read_settings(config)
+    async with journal.opened(config) as reader:
+        meta = await reader.meta()
+    store = await SqliteStore.open(settings.journal, chain_id=int(meta["chain_id"]), provider=Address(meta["provider"]))
+    try:
+        approvals = Approvals(store, OnChange(settings.sources.on_change))
+        return approval_document(await approvals.approve(address, waivable=WAIVABLE, **args))
+    finally:
+        await store.close()
 
 
 def _told(answer: dict[str, Any], json: bool, sentence: str) -> None:

@@ -17,6 +17,7 @@ from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.sources import SourceKeeper
+from ogpu_provider.runtime.compose.rules import WAIVABLE
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.telemetry import Metrics
 
@@ -47,6 +48,7 @@ class Desk:
             "sources.add": self._add,
             "sources.remove": self._remove,
             "sources.retry": self._retry,
+            "sources.approve": self._approve,
         }
 
     def heard(self) -> None:
@@ -124,6 +126,19 @@ class Desk:
         address = _address(args)
         self.keeper.retry(address)
         return self._source(address)
+
+    async def _approve(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        waive = args.get("waive", [])
+        if not isinstance(waive, list) or not all(isinstance(code, str) for code in waive):
+            raise ControlError("waive is a list of codes", code="control.bad_request")
+        approval = await self.keeper.approve(
+            _address(args),
+            waivable=WAIVABLE,
+            waive=waive,
+            reason=str(args.get("reason", "")),
+            sha256=str(args.get("sha256", "")),
+        )
+        return report.approval_document(approval)
 
     def _source(self, address: Address) -> dict[str, Any]:
         row = self.ports.book.get(address)

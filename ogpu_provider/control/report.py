@@ -4,9 +4,11 @@ Amounts in wei and, exactly, in coin; times in unix seconds.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ogpu_provider.control.account import AccountWatch
+from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.source import ServedSource
@@ -18,6 +20,10 @@ from ogpu_provider.store.reader import SqliteReader
 
 RECENT_S = 86_400.0
 """Seconds that count as lately."""
+
+
+def approval_document(approval: Approval) -> dict[str, Any]:
+    return asdict(approval) | {"images": list(approval.images), "waived": list(approval.waived)}
 
 
 def source_document(source: ServedSource) -> dict[str, Any]:

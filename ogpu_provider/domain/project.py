@@ -9,12 +9,16 @@ from ogpu_provider.domain.units import Address
 
 @dataclass(frozen=True, slots=True)
 class ProjectSpec:
-    """What to run for a source: the author's compose file as fetched, and the devices granted to it."""
+    """What to run for a source: the author's compose file as fetched, and the devices granted to it.
+
+    `waived`: codes of the gate's rules that the operator lifted for this very file.
+    """
 
     source: Address
     environment: Environment
     compose: bytes
     devices: tuple[Device, ...] = ()
+    waived: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

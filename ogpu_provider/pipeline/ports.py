@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ogpu_provider.domain.admission import Admission, Candidate
+from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.content import Pin
 from ogpu_provider.domain.facts import Block, TaskView
@@ -96,6 +97,14 @@ class Journal(Protocol):
 
     async def unwish(self, subject: str) -> None: ...
 
+    async def approval(self, source: Address) -> Approval | None:
+        """The compose file of a source that may run."""
+        ...
+
+    async def approve(self, approval: Approval) -> None:
+        """Keep an approval, in place of the last one of its source."""
+        ...
+
 
 class Chain(Protocol):
     """Reads of contract state, and calldata for what we want to do."""
@@ -168,8 +177,17 @@ class Contract(Protocol):
 class Runtime(Protocol):
     """Other people's containers."""
 
-    async def device_need(self, compose: bytes, environment: Environment) -> int:
-        """Pass the file through the gate and return how many devices it needs. Raises ComposeRefused."""
+    async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
+        """Pass the file through the gate and return how many devices it needs. Raises ComposeRefused.
+
+        `waived`: codes of the gate's rules that the operator lifted for this file.
+        """
+        ...
+
+    async def images(
+        self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        """Pass the file through the gate and return the images that it names, sorted. Raises ComposeRefused."""
         ...
 
     async def up(self, spec: ProjectSpec) -> None:

@@ -8,12 +8,13 @@ with a growing pause if the error says that this may help.
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
+from ogpu_provider.domain.approval import Approval, OnChange
 from ogpu_provider.domain.errors import EngineError, FetchError, ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.intent import Intent, IntentState
 from ogpu_provider.domain.project import ProjectSpec
@@ -28,6 +29,7 @@ from ogpu_provider.domain.source import (
 )
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want, Wish
+from ogpu_provider.pipeline.approvals import Approvals
 from ogpu_provider.pipeline.ports import Ports
 
 log = structlog.get_logger()
@@ -47,6 +49,7 @@ class SourcePolicy:
     retry_pause_max: float = 600.0
     at_once: int = 2
     register_timeout: float = 120.0
+    compose_change: OnChange = OnChange.ASK
 
     def wants(self, source: Address) -> bool:
         return source not in self.denied and (self.serve_all or source in self.listed)
@@ -72,6 +75,7 @@ class SourceKeeper:
     ) -> None:
         self._ports = ports
         self._policy = policy
+        self._approvals = Approvals(ports.journal, policy.compose_change, ports.clock.now)
         self._on_change = on_change
         self._on_ready = on_ready
         self._busy = busy
@@ -149,6 +153,15 @@ class SourceKeeper:
         text = "the operator removed it; what was accepted is finished first"
         await self._put(replace(self._row(address), state=SourceState.UNFIT, code="source.leaving", reason=text))
         self._start(address)
+
+    async def approve(
+        self, address: Address, *, waivable: Collection[str], waive: Collection[str], reason: str, sha256: str
+    ) -> Approval:
+        """The operator says yes to the compose file last seen; see `Approvals.approve`."""
+        approval = await self._approvals.approve(address, waivable=waivable, waive=waive, reason=reason, sha256=sha256)
+        log.warning("compose_approved", source=address, sha256=approval.sha256, waived=approval.waived)
+        self.changed(address)
+        return approval
 
     def retry(self, address: Address) -> None:
         """Look again now, whatever pause was meant. Raises Unfit (`source.not_served`)."""
@@ -250,7 +263,10 @@ class SourceKeeper:
         if not (self._row(address).state is SourceState.READY and self._row(address).compose_sha256 == digest):
             row = replace(row, state=SourceState.WANTED, code="", reason="")
             await self._put(row)
-        devices = await self._bring_up(row, environment, compose)
+        waived = await self._approvals.waived(
+            address, digest, lambda waived: self._ports.runtime.images(compose, environment, waived)
+        )
+        devices = await self._bring_up(row, environment, compose, waived)
         if not registered and address not in self._leaving:
             await self._register(address, environment)
         if self._row(address).state is SourceState.DROPPED or address in self._leaving:
@@ -260,14 +276,16 @@ class SourceKeeper:
         log.info("source_ready", source=address, name=row.name, environment=environment.label, devices=devices)
         await self._on_ready(address)
 
-    async def _bring_up(self, row: ServedSource, environment: Environment, compose: bytes) -> tuple[str, ...]:
-        need = await self._ports.runtime.device_need(compose, environment)
+    async def _bring_up(
+        self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
+    ) -> tuple[str, ...]:
+        need = await self._ports.runtime.device_need(compose, environment, waived)
         devices = self._ports.scheduler.grant_devices(row.address, environment, need)
         if devices is None:
             text = f"needs {need} free {environment.label} device(s)"
             raise Unfit(text, code="capacity.devices", retry=Retry.LATER)
         try:
-            await self._ports.runtime.up(ProjectSpec(row.address, environment, compose, devices))
+            await self._ports.runtime.up(ProjectSpec(row.address, environment, compose, devices, waived))
         except ProviderError:
             self._ports.scheduler.release(source_holder(row.address))
             raise

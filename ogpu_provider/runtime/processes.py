@@ -94,9 +94,14 @@ class Processes:
         self._logs = TaskLogs(data_dir / "logs")
         self._children: dict[Address, _Child] = {}
 
-    async def device_need(self, compose: bytes, environment: Environment) -> int:
+    async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
         self._sample(compose)
         return 0 if environment is Environment.CPU else 1
+
+    async def images(
+        self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        return (str(self._sample(compose).handlers),)
 
     async def up(self, spec: ProjectSpec) -> None:
         sample = self._sample(spec.compose)

@@ -98,8 +98,14 @@ class Projects:
         self._limits: Limits | None = None
         self._watching = False
 
-    async def device_need(self, compose: bytes, environment: Environment) -> int:
-        return admit(compose, environment, EXAMPLE, self._settings.limits).devices
+    async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
+        return admit(compose, environment, EXAMPLE, self._settings.limits, waived).devices
+
+    async def images(
+        self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        project = admit(compose, environment, EXAMPLE, self._settings.limits, waived)
+        return tuple(sorted({str(service.image) for service in project.services}))
 
     async def up(self, spec: ProjectSpec) -> None:
         """See Runtime.up. A project that serves this very spec already is left alone."""
@@ -209,7 +215,8 @@ class Projects:
             source=spec.source,
             provider=self._settings.provider,
         )
-        project = admit(spec.compose, spec.environment, variables, limits)
+        project = admit(spec.compose, spec.environment, variables, limits, spec.waived)
+        self._check_binds(project)
         if len(spec.devices) < project.devices:
             text = f"the project needs {project.devices} devices, {len(spec.devices)} are granted"
             raise EngineError(text, code="engine.devices", retry=Retry.LATER)
@@ -245,6 +252,15 @@ class Projects:
             name = str(service.image)
             if name in pinned:
                 continue
+    def _check_binds(self, project: Project) -> None:
+        """A waived directory is where it seems to be, and is not ours. Raises EngineError (`engine.bind`)."""
+        for source in {bind.source for service in project.services for bind in service.binds}:
+            real = Path(source).resolve()
+            ours = self._settings.data_dir.resolve()
+            if str(real) != source or not real.is_dir() or real.is_relative_to(ours) or ours.is_relative_to(real):
+                text = f"{source} is no directory, a link, or holds the provider's own data"
+                raise EngineError(text, code="engine.bind", retry=Retry.LATER, remedy="make it a directory of its own")
+
 
             def tell(line: str, image: str = name) -> None:
                 log.info("image_pulling", source=source, image=image, progress=line)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.errors import StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
@@ -27,6 +28,7 @@ class MemoryStore:
         self._intents: dict[str, IntentRow] = {}
         self._signed: dict[Hash, SignedTx] = {}
         self._wishes: dict[str, Wish] = {}
+        self._approvals: dict[Address, Approval] = {}
 
     async def close(self) -> None: ...
 
@@ -149,6 +151,12 @@ class MemoryStore:
 
     async def wish(self, wish: Wish) -> None:
         self._wishes[wish.subject] = wish
+
+    async def approval(self, source: Address) -> Approval | None:
+        return self._approvals.get(source)
+
+    async def approve(self, approval: Approval) -> None:
+        self._approvals[approval.source] = approval
 
     async def unwish(self, subject: str) -> None:
         self._wishes.pop(subject, None)

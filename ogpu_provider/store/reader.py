@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
+from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.earnings import Entry
 from ogpu_provider.domain.intent import IntentRow, SignedTx
 from ogpu_provider.domain.source import ServedSource
@@ -12,7 +13,17 @@ from ogpu_provider.domain.task import OVER, JournalLine, Task, TaskState
 from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store.database import Database
-from ogpu_provider.store.rows import Row, entry_of, intent_of, line_of, signed_of, source_of, task_of, wish_of
+from ogpu_provider.store.rows import (
+    Row,
+    approval_of,
+    entry_of,
+    intent_of,
+    line_of,
+    signed_of,
+    source_of,
+    task_of,
+    wish_of,
+)
 
 T = TypeVar("T")
 RUNS = 100
@@ -129,6 +140,10 @@ class SqliteReader:
     async def wishes(self) -> list[Wish]:
         """What the operator asked for at run time, oldest first."""
         return await self._all("SELECT * FROM wishes ORDER BY at, subject", wish_of)
+
+    async def approval(self, source: Address) -> Approval | None:
+        """The compose file of a source that may run."""
+        return await self._one("SELECT * FROM approvals WHERE source = ?", approval_of, source)
 
     async def entries(self, since: float = 0.0) -> list[Entry]:
         """Settled payments and fees paid, as of when the journal learnt of them, at or after `since`; oldest first."""

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from dataclasses import asdict, fields
 
+from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.earnings import Entry
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.source import (
@@ -181,6 +182,23 @@ def _params_of(text: str) -> SourceParams:
     plain["delivery"] = DeliveryMethod(plain["delivery"])
     plain["status"] = SourceStatus(plain["status"])
     return SourceParams(**plain)
+
+
+def approval_values(approval: Approval) -> Values:
+    lists = {"images": json.dumps(approval.images), "waived": json.dumps(approval.waived)}
+    return asdict(approval) | lists
+
+
+def approval_of(row: Row) -> Approval:
+    return Approval(
+        source=Address(row["source"]),
+        sha256=row["sha256"],
+        at=row["at"],
+        images=tuple(json.loads(row["images"])),
+        waived=tuple(json.loads(row["waived"])),
+        reason=row["reason"],
+        by_operator=bool(row["by_operator"]),
+    )
 
 
 def wish_values(wish: Wish) -> Values:

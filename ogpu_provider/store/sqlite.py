@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.errors import StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
@@ -19,6 +20,7 @@ from ogpu_provider.store.reader import SqliteReader
 from ogpu_provider.store.rows import (
     TASK_COLUMNS,
     Values,
+    approval_values,
     intent_of,
     intent_values,
     line_values,
@@ -109,6 +111,11 @@ class SqliteStore(SqliteReader):
     async def wish(self, wish: Wish) -> None:
         values = wish_values(wish)
         sql = _insert("wishes", values, "OR REPLACE")
+        await self._database.write(lambda c: c.execute(sql, tuple(values.values())))
+
+    async def approve(self, approval: Approval) -> None:
+        values = approval_values(approval)
+        sql = _insert("approvals", values, "OR REPLACE")
         await self._database.write(lambda c: c.execute(sql, tuple(values.values())))
 
     async def unwish(self, subject: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ogpu_provider.chain.outbox import Outbox
+from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.errors import StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
@@ -399,6 +400,14 @@ async def test_the_twins_never_differ(
     assert await file.lines() == await memory.lines()
     assert await file.open_intents() == await memory.open_intents()
     await file.close()
+
+
+async def test_the_last_approval_of_a_source_holds(store: Store) -> None:
+    assert await store.approval(SOURCE) is None
+    await store.approve(Approval(SOURCE, "aa", 5.0, ("x/y:1",)))
+    second = Approval(SOURCE, "bb", 6.0, (), ("compose.shm_size",), "large models", by_operator=True)
+    await store.approve(second)
+    assert await store.approval(SOURCE) == second
 
 
 async def test_the_last_wish_about_a_subject_holds(store: Store) -> None:

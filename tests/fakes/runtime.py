@@ -13,6 +13,7 @@ from ogpu_provider.runtime.compose.gate import fingerprint
 Function = Callable[[object], object]
 Deliver = Callable[[Address, Address, bytes], Awaitable[object]]
 REFUSED = b"refused"
+WAIVABLE = b"much memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class FakeRuntime:
     """Keeps the port's promises. `deliver` receives results (source, task, body) as the callback server would;
     without it, or with `Script.answers` off, a dispatch is taken and nothing is ever posted.
 
-    A compose file that starts with `refused` does not pass the gate. `running` outlives a daemon: give the same
+    A compose file that starts with `refused` does not pass the gate, one with `much memory` only under a waiver. `running` outlives a daemon: give the same
     dict to the next FakeRuntime to have it recovered.
     """
 
@@ -78,7 +79,16 @@ class FakeRuntime:
     logs: list[tuple[Address, Address, float]] = field(default_factory=list)
     adopted: set[Address] = field(default_factory=set)
 
-    async def device_need(self, compose: bytes, environment: Environment) -> int:
+    async def images(
+        self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        """The lines of a file that start with `image:`."""
+        await self.device_need(compose, environment, waived)
+        return tuple(sorted(line for line in compose.decode().splitlines() if line.startswith("image:")))
+
+    async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
+        if compose.startswith(WAIVABLE) and "compose.shm_size" not in waived:
+            raise ComposeRefused("too much shared memory", code="compose.shm_size")
         if compose.startswith(REFUSED):
             raise ComposeRefused("privileged is root on the host", code="compose.privileged")
         if environment is Environment.CPU:
@@ -86,7 +96,7 @@ class FakeRuntime:
         return max((script.devices for script in self.scripts.values()), default=0)
 
     async def up(self, spec: ProjectSpec) -> None:
-        await self.device_need(spec.compose, spec.environment)
+        await self.device_need(spec.compose, spec.environment, spec.waived)
         script = self._script(spec.source, "up")
         if self.running.get(spec.source) == spec and "health" not in script.always_fails:
             self.adopted.add(spec.source)

@@ -130,3 +130,14 @@ CREATE TABLE wishes (
     wish    TEXT NOT NULL,
     at      REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Which compose file of a source may run, by hash, and the rules that the operator lifted for that very file.
+CREATE TABLE approvals (
+    source      TEXT PRIMARY KEY,
+    sha256      TEXT    NOT NULL,
+    at          REAL    NOT NULL,
+    images      TEXT    NOT NULL,
+    waived      TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    by_operator INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

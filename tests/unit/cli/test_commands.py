@@ -1,5 +1,6 @@
 """Exit codes, usage, settings, the gate and the keystore from the command line."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from ogpu_provider.cli.main import exit_code
+from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.errors import ComposeRefused, ConfigError, KeyRefused, ProviderError, RpcUnavailable
-from tests.unit.cli.conftest import Shell
+from ogpu_provider.domain.source import ServedSource, SourceState
+from ogpu_provider.store.sqlite import SqliteStore
+from tests.unit.cli.conftest import SOURCE, Shell
 
 KEY = "0x" + "1f" * 32
 GOOD = 'services:\n  s:\n    image: example.org/a/b:1@sha256:%s\n    ports: ["${PORT}:5555"]\n' % ("ab" * 32)
@@ -106,6 +110,46 @@ def test_a_hostile_compose_file_is_refused_with_line_and_remedy(shell: Shell) ->
     text = shell("compose", "check", str(file), "--environment", "cpu", config=False).out
     assert f"{file}:5: services.s.privileged: " in text
     assert "refused: 2 violations" in text
+
+
+def test_what_would_run_is_shown_and_a_waiver_can_be_tried(shell: Shell) -> None:
+    file = shell.folder / "compose.yml"
+    file.write_text(GOOD + "    shm_size: 9g\n")
+    words = ("compose", "check", str(file), "--environment", "cpu", "--json")
+    refused = json.loads(shell(*words, config=False).out)
+    assert (refused["accepted"], refused["rendered"]) == (False, None)
+    assert set(refused["violations"][0]) == {"code", "key", "line", "message", "remedy"}
+    waived = json.loads(shell(*words, "--waive", "compose.shm_size", config=False).out)
+    assert waived["rendered"]["services"]["s"]["shm_size"] == 9 << 30
+
+
+def test_a_file_is_approved_in_the_journal_while_no_daemon_runs(shell: Shell) -> None:
+    async def journal() -> SqliteStore:
+        (shell.folder / "data").mkdir(exist_ok=True)
+        return await SqliteStore.open(shell.folder / "data" / "provider.db", chain_id=1071, provider=SOURCE)
+
+    async def seen() -> None:
+        store = await journal()
+        await store.save_source(ServedSource(SOURCE, SourceState.UNFIT, compose_sha256="ab" * 32))
+        await store.close()
+
+    async def kept() -> Approval | None:
+        store = await journal()
+        try:
+            return await store.approval(SOURCE)
+        finally:
+            await store.close()
+
+    asyncio.run(seen())
+    assert shell("sources", "approve", SOURCE, "--sha256", "cd" * 32).code == 1
+    assert shell("sources", "approve", SOURCE, "--waive", "compose.privileged", "--reason", "x").code == 1
+    assert asyncio.run(kept()) is None
+    words = ("sources", "approve", SOURCE, "--waive", "compose.shm_size", "--reason", "large models", "--json")
+    answer = shell(*words)
+    assert (answer.code, json.loads(answer.out)["sha256"]) == (0, "ab" * 32)
+    approval = asyncio.run(kept())
+    assert approval is not None
+    assert (approval.waived, approval.reason, approval.by_operator) == (("compose.shm_size",), "large models", True)
 
 
 def test_an_unreadable_compose_file_is_no_answer(shell: Shell) -> None:

@@ -169,6 +169,7 @@ async def running(
     host: Host | None = None,
     policy: Policy | None = None,
     admission: AdmissionPolicy | None = None,
+    sources: SourcePolicy | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon's path over `outside`, stopped (as a crash would) at the end."""
     outside.boots += 1
@@ -195,7 +196,7 @@ async def running(
 
     keeper = SourceKeeper(
         ports,
-        SourcePolicy(serve_all=True),
+        sources or SourcePolicy(serve_all=True),
         on_change=conductor.nudge_source,
         on_ready=ready,
         busy=conductor.busy,

@@ -1,17 +1,21 @@
 """Which sources are served, and what keeps one from being served."""
 
+import hashlib
 import json
 
 import pytest
 
+from ogpu_provider.domain.approval import OnChange
 from ogpu_provider.domain.errors import EngineError, FetchError, Retry, RpcUnavailable
 from ogpu_provider.domain.intent import Effect, IntentState
 from ogpu_provider.domain.resources import Device, Host
 from ogpu_provider.domain.source import Environment, SourceState
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
+from ogpu_provider.pipeline.approvals import NotApproved
+from ogpu_provider.pipeline.sources import SourcePolicy
 from tests.fakes.clock import settle
-from tests.fakes.runtime import REFUSED, Script
+from tests.fakes.runtime import REFUSED, WAIVABLE, Script
 from tests.unit.pipeline.stage import COMPOSE, METADATA, Daemon, Outside, running, serving
 
 
@@ -159,14 +163,87 @@ async def test_the_masters_removal_takes_the_containers_down(outside: Outside) -
         assert outside.runtime.stopped == [source]
 
 
-async def test_a_changed_compose_file_is_run_instead_of_the_old_one(outside: Outside) -> None:
+CHANGED = b"services: {changed: true}"
+RULE = "compose.shm_size"
+
+
+async def publish_changed(daemon: Daemon, source: Address, compose: bytes = CHANGED) -> None:
+    daemon.outside.content.documents[COMPOSE] = compose
+    await daemon.block(daemon.outside.chain.update_source(source, METADATA))
+
+
+async def approve(daemon: Daemon, source: Address, *, waive: tuple[str, ...] = (), sha256: str = "") -> None:
+    reason = "why" if waive else ""
+    await daemon.keeper.approve(source, waivable={RULE}, waive=waive, reason=reason, sha256=sha256)
+
+
+async def test_a_changed_compose_file_is_not_run_until_it_is_approved(outside: Outside) -> None:
     source = outside.source()
     async with running(outside) as daemon:
         await serving(daemon, source)
-        outside.content.documents[COMPOSE] = b"services: {changed: true}"
-        await daemon.block(outside.chain.update_source(source, METADATA))
+        before = outside.runtime.running[source].compose
+        await publish_changed(daemon, source)
+        assert await state(daemon, source) == (SourceState.UNFIT, "compose.changed")
+        assert outside.runtime.running[source].compose == before
+    async with running(outside) as again:
+        assert await state(again, source) == (SourceState.UNFIT, "compose.changed"), "a restart approves nothing"
+        with pytest.raises(NotApproved) as caught:
+            await approve(again, source, sha256=hashlib.sha256(before).hexdigest())
+        assert caught.value.code == "approve.other_file"
+        await approve(again, source, sha256=hashlib.sha256(CHANGED).hexdigest())
+        await serving(again, source)
+        assert outside.runtime.running[source].compose == CHANGED
+
+
+@pytest.mark.parametrize(
+    ("on_change", "compose", "approved"),
+    [
+        (OnChange.SAME_IMAGES, b"image: a\nports: []", True),
+        (OnChange.SAME_IMAGES, b"image: b", False),
+        (OnChange.ASK, b"image: a\nports: []", False),
+        (OnChange.NEVER, b"image: a\nports: []", False),
+    ],
+)
+async def test_the_policy_says_which_changes_need_no_word(
+    outside: Outside, on_change: OnChange, compose: bytes, approved: bool
+) -> None:
+    source = outside.source()
+    outside.content.documents[COMPOSE] = b"image: a"
+    async with running(outside, sources=SourcePolicy(serve_all=True, compose_change=on_change)) as daemon:
         await serving(daemon, source)
-        assert outside.runtime.running[source].compose == b"services: {changed: true}"
+        await publish_changed(daemon, source, compose)
+        expected = (SourceState.READY, "") if approved else (SourceState.UNFIT, "compose.changed")
+        assert await state(daemon, source) == expected
+        if on_change is OnChange.NEVER:
+            with pytest.raises(NotApproved, match="never"):
+                await approve(daemon, source)
+
+
+async def test_a_waiver_holds_for_one_file_and_is_asked_for_again(outside: Outside) -> None:
+    source = outside.source()
+    outside.content.documents[COMPOSE] = WAIVABLE
+    policy = SourcePolicy(serve_all=True, compose_change=OnChange.SAME_IMAGES)
+    async with running(outside, sources=policy) as daemon:
+        assert await state(daemon, source) == (SourceState.UNFIT, RULE)
+        assert await outside.journal.approval(source) is None, "the gate approves nothing that it refuses"
+        with pytest.raises(NotApproved) as caught:
+            await approve(daemon, source, waive=("compose.secret",))
+        assert caught.value.code == "approve.not_waivable"
+        with pytest.raises(NotApproved) as caught:
+            await daemon.keeper.approve(source, waivable={RULE}, waive=(RULE,), reason=" ", sha256="")
+        assert caught.value.code == "approve.no_reason"
+        await approve(daemon, source, waive=(RULE,))
+        await serving(daemon, source)
+        assert outside.runtime.running[source].waived == {RULE}
+        await publish_changed(daemon, source, WAIVABLE + b" still")
+        assert await state(daemon, source) == (SourceState.UNFIT, "compose.changed")
+
+
+async def test_a_source_that_nobody_saw_cannot_be_approved(outside: Outside) -> None:
+    async with running(outside) as daemon:
+        with pytest.raises(NotApproved) as caught:
+            await approve(daemon, Address("0x" + "77" * 20))
+        assert caught.value.code == "approve.unknown_source"
 
 
 async def test_a_source_published_later_is_served_too(outside: Outside) -> None:

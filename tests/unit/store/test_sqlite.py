@@ -267,6 +267,9 @@ async def test_every_schema_that_was_ever_written_opens(tmp_path: Path, number: 
     (source,) = await store.sources()
     assert source.params is not None
     assert [(wish.subject, wish.want) for wish in await store.wishes()] == [("pause", Want.PAUSE)]
+    approval = await store.approval(source.address)
+    assert approval is not None
+    assert (approval.images, approval.waived, approval.by_operator) == (("x/y:1",), ("compose.shm_size",), True)
     assert await store.result(task.address) == b'{"result": 2}'
     assert await store.cursor() == (12, "0x" + "0c" * 32)
     await store.close()

@@ -118,6 +118,16 @@ CREATE TABLE wishes (
     wish    TEXT NOT NULL,
     at      REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE approvals (
+    source      TEXT PRIMARY KEY,
+    sha256      TEXT    NOT NULL,
+    at          REAL    NOT NULL,
+    images      TEXT    NOT NULL,
+    waived      TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    by_operator INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO "approvals" VALUES('0x5050505050505050505050505050505050505050','aa',1700000004.0,'["x/y:1"]','["compose.shm_size"]','large models',1);
 INSERT INTO "wishes" VALUES('pause','pause',1700000005.0);
 CREATE INDEX tasks_live ON tasks (seq)
     WHERE state NOT IN ('settled', 'lost', 'declined', 'failed', 'expired', 'canceled');
