@@ -1,12 +1,17 @@
 """Day-to-day commands against a real control socket with a path in memory behind it, and without a daemon."""
 
 import asyncio
+import contextlib
 import csv
 import fcntl
 import io
 import json
 import os
+import pty
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -239,3 +244,22 @@ def test_earnings_as_csv(shell: Shell, earned: float) -> None:
     assert [int(row["paid_wei"]) for row in rows] == [10**16, 2 * 10**16 + 1]
     assert sum(int(row["net_wei"]) for row in rows) == 3 * 10**16 + 1 - 5 * 10**16 - 3 * 10**14
     assert shell("earnings", "--csv", "--json").code == 2
+
+
+def test_top_lives_on_a_terminal_until_it_is_stopped(shell: Shell, daemon: Counter) -> None:
+    main, side = pty.openpty()
+    argv = [sys.executable, "-m", "ogpu_provider.cli.main", "top", "--interval", "0.1", "--config", str(shell.config)]
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    with subprocess.Popen(argv, stdin=side, stdout=side, stderr=side, env=environ, start_new_session=True) as process:
+        os.close(side)
+        shown, end = b"", time.monotonic() + 30
+        while shown.count(b"earning: 1 on the way") < 3 and time.monotonic() < end:  # drawn again and again
+            shown += os.read(main, 65536)
+        process.send_signal(signal.SIGINT)
+        while process.poll() is None:  # a terminal that nobody reads would hold it up
+            with contextlib.suppress(OSError):
+                shown += os.read(main, 65536)
+    os.close(main)
+    assert process.returncode == 0
+    assert b"\x1b[?1049h" in shown, "on a screen of its own"
+    assert shown.rstrip().endswith(b"\x1b[?25h") or b"\x1b[?1049l" in shown, "which is left in order"

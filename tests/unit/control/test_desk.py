@@ -1,5 +1,6 @@
 """What the daemon answers, with a real path behind the desk."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -107,3 +108,19 @@ async def test_metrics_are_prometheus_text(outside: Outside) -> None:
     async with open_office(outside) as office:
         text = await office.desk.verbs["metrics"]({})
         assert "# TYPE ogpu_tasks_live gauge\nogpu_tasks_live 0.0" in str(text)
+
+
+async def test_the_account_is_read_once_a_minute_and_sooner_after_a_failure(outside: Outside) -> None:
+    async with open_office(outside) as office:
+        watch = office.desk.account
+        running = asyncio.ensure_future(watch.run())
+        await outside.clock.advance(30)
+        office.wallet.down = True
+        await outside.clock.advance(31)
+        assert watch.problem is not None
+        office.wallet.down, office.wallet.coin = False, 7
+        await outside.clock.advance(10)
+        assert watch.problem is None
+        assert watch.last is not None
+        assert (watch.last.balance, watch.last.tasks_covered) == (7, 0)
+        running.cancel()
