@@ -12,6 +12,7 @@ NVIDIA, AMD = "0x10de", "0x1002"
 _DISPLAY = ("0x03", "0x12")  # PCI classes: display controllers, processing accelerators
 _PCI = Path("/sys/bus/pci/devices")
 SOURCES_LOOKED_AT = 50
+_SOCKET_UNIT = Path("/etc/systemd/system/ogpu-provider.socket")
 
 
 async def cards_on_the_bus(context: Context, vendor: str) -> int:
@@ -61,6 +62,16 @@ async def callback_port(context: Context) -> int:
         return context.settings.callback.port
     text = (await context.files.text(context.settings.data_dir / "callback.port") or "").strip()
     return int(text) if re.fullmatch(r"\d{1,5}", text) else 0
+
+
+async def port_holder(context: Context, port: int) -> str:
+    """Who rightly holds the callback's port: the daemon, or systemd for it; empty if nobody does."""
+    if (pid := await holder(context)) is not None:
+        return f"the daemon (process {pid})"
+    unit = await context.files.text(_SOCKET_UNIT) or ""
+    held = re.search(rf"^ListenStream=\[?(\S+?)\]?:{port}$", unit, re.MULTILINE)
+    taken = held is not None and await context.machine.bindable(held[1], port)
+    return f"systemd ({_SOCKET_UNIT.name})" if taken else ""
 
 
 async def sources(context: Context) -> list[Address]:

@@ -3,13 +3,13 @@
 from ogpu_provider.doctor.check import Check, Seen, failed, ok
 from ogpu_provider.doctor.finding import Severity, Topic
 from ogpu_provider.doctor.ports import Context
-from ogpu_provider.doctor.premises import callback_host, callback_port, holder
+from ogpu_provider.doctor.premises import callback_host, callback_port, port_holder
 from ogpu_provider.domain.errors import EngineError
 
 
 async def look(context: Context) -> Seen:
     host, port = await callback_host(context), await callback_port(context)
-    if await holder(context) is not None:
+    if port and await port_holder(context, port):
         return await _reached(context, host, port)
     listener = await context.machine.lend_listener(host, port)
     try:

@@ -165,6 +165,19 @@ async def test_a_running_daemon_is_not_taken_for_a_stranger() -> None:
     assert findings["gpu_idle"].status is Status.SKIPPED
 
 
+async def test_a_port_that_systemd_holds_for_us_is_ours() -> None:
+    host = FakeHost()
+    host.machine.taken["172.17.0.1", 40111] = "Address already in use"
+    unit = "/etc/systemd/system/ogpu-provider.socket"
+    host.files.texts[unit] = "[Socket]\nListenStream=172.17.0.1:40111\nBacklog=4096\n"
+    findings = {f.id: f for f in await run(host.context, CHECKS)}
+    assert findings["callback_port"].found == "port 40111, held by systemd (ogpu-provider.socket)"
+    assert findings["callback_from_container"].status is Status.OK
+    host.files.texts[unit] = "[Socket]\nListenStream=172.17.0.1:20755\n"
+    findings = {f.id: f for f in await run(host.context, CHECKS)}
+    assert findings["callback_port"].failed_hard
+
+
 async def test_processes_need_no_engine() -> None:
     host = FakeHost()
     host.set(runtime={"engine": "processes"}, network={"name": "devnet", "rpc_url": "http://127.0.0.1:8545"})
