@@ -4,7 +4,8 @@ Compared with the chain, in at most a few round trips:
 
     in a block                        mined; at depth the intent is closed
     its block was undone              sent again, or void
-    no node knows it                  the same bytes again; void where it is late or its effect is there already
+    no node knows it                  the same bytes again, dearer where no block would take them; void where it is
+                                      late or its effect is there already
     in the pools for too long         dearer; void where it is late
     the chain's nonce is past it      somebody else sends with this key: the service ends
     a nonce below it is not used      what we signed with that nonce again; else a filler
@@ -133,7 +134,7 @@ class Upkeep:
         if not flight.voided and (self._desk.late(flight.row) or await self.is_present(flight.row.intent)):
             log.warning("tx.not_sent_any_more", intent=flight.key, nonce=flight.row.nonce)
             await self._again(flight, await self._desk.void(flight))
-        elif flight.refusals >= REFUSALS and await self._can_pay(flight):
+        elif self._desk.too_low(flight.txs[-1]) or await self._wants_more(flight):
             await self._again(flight, await self._desk.dearer(flight))
         else:
             self._courier.send(flight, flight.txs[-1])
@@ -144,6 +145,10 @@ class Upkeep:
             flight.retry_at = self._clock.monotonic() + STUCK_S
             return
         self._courier.send(flight, tx)
+
+    async def _wants_more(self, flight: Flight) -> bool:
+        """Whether nodes keep refusing the bytes, though the account can pay for them."""
+        return flight.refusals >= REFUSALS and await self._can_pay(flight)
 
     async def _can_pay(self, flight: Flight) -> bool:
         """Whether it is not for want of coin that nodes refuse a transaction."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ogpu_provider.devnet.deployment import COIN, deploy
 from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.node import Node
 from ogpu_provider.domain.clock import SystemClock
-from ogpu_provider.domain.errors import RpcUnavailable
+from ogpu_provider.domain.errors import ForeignNonce, RpcUnavailable
 from ogpu_provider.domain.facts import Block, Fact, TaskStatus
 from ogpu_provider.domain.intent import Intent, IntentRow, IntentState
 from ogpu_provider.domain.source import Environment
@@ -72,22 +73,23 @@ class Host:
             await self.sender.observe(block, facts)
 
         watcher = Watcher(self.rpc, there, deliver, SystemClock(), None)
-        services = [asyncio.create_task(watcher.run()), asyncio.create_task(self.sender.run())]
+        self.sending = asyncio.create_task(self.sender.run())
+        services = [asyncio.create_task(watcher.run()), self.sending]
         try:
             yield
         finally:
             for service in services:
                 service.cancel()
             for ended in await asyncio.gather(*services, return_exceptions=True):
-                assert isinstance(ended, asyncio.CancelledError), ended
+                assert isinstance(leaf(ended), asyncio.CancelledError | ForeignNonce), ended
 
     async def plan(self, *intents: Intent) -> None:
         for intent in intents:
             assert await self.store.plan(intent, at=0.0)
         self.sender.wake()
 
-    async def until(self, intent: Intent, wanted: Callable[[IntentRow], bool]) -> IntentRow:
-        async with asyncio.timeout(20):
+    async def until(self, intent: Intent, wanted: Callable[[IntentRow], bool], limit: float = 20) -> IntentRow:
+        async with asyncio.timeout(limit):
             while True:
                 row = await self.store.intent(intent.key)
                 if row is not None and wanted(row):
@@ -221,3 +223,44 @@ async def test_an_undone_block_costs_nothing_but_time(host: Host) -> None:
         done = await host.until(attempt, closed)
         assert (done.state, done.tx_hash) == (IntentState.CONFIRMED, row.tx_hash)
         assert len(await host.store.signed(attempt.key)) == 1
+
+
+async def test_a_base_fee_twenty_times_higher_is_followed(host: Host) -> None:
+    async with host.running():
+        source = await served(host)
+        task = Address(await host.network.task(source))
+        await host.rpc.call("evm_setIntervalMining", 0)
+        attempt = host.chain.intent_attempt(task, COIN, 2e9)
+        await host.plan(attempt)
+        await host.until(attempt, lambda row: row.state is IntentState.SENT)
+        first = (await host.store.signed(attempt.key))[0]
+        await host.rpc.call("anvil_setNextBlockBaseFeePerGas", hex(20 * first.max_fee))
+        await host.rpc.call("anvil_setIntervalMining", 1)
+        row = await host.until(attempt, closed, 60)
+        used = await host.store.signed(attempt.key)
+        assert row.state is IntentState.CONFIRMED
+        assert {tx.nonce for tx in used} == {first.nonce}
+        assert all(b.max_fee * 8 >= a.max_fee * 9 for a, b in pairwise(used))
+
+
+async def test_a_second_host_with_the_same_key_ends_loudly(host: Host, tmp_path: Path) -> None:
+    async with host.running():
+        source = await served(host)
+        tasks = [Address(await host.network.task(source)) for _ in range(2)]
+    other = await SqliteStore.open(tmp_path / "other.db", chain_id=host.rpc.network.chain_id, provider=ME)
+    twin = Host(host.network, host.rpc, other)
+    async with host.running(), twin.running():
+        await asyncio.sleep(0.5)  # both have read the same nonce
+        attempts = [host.chain.intent_attempt(task, COIN, 2e9) for task in tasks]
+        await host.plan(attempts[0])
+        await twin.plan(attempts[1])
+        ended, _ = await asyncio.wait({host.sending, twin.sending}, timeout=40, return_when=asyncio.FIRST_COMPLETED)
+        assert [type(leaf(task.exception())) for task in ended] == [ForeignNonce]
+    await other.close()
+
+
+def leaf(error: BaseException | None) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        (error,) = error.exceptions
+    assert error is not None
+    return error

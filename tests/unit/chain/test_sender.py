@@ -815,3 +815,18 @@ async def test_each_nonce_carries_one_intent_and_each_intent_is_mined_once(
     assert set(states) <= {_S.CONFIRMED, _S.REVERTED}
     mined = {tx.intent_key for txs in world.node.mined for tx in txs}
     assert mined == {intent(n).key for n in range(planned)}
+
+
+async def test_what_pools_drop_because_no_block_takes_it_is_offered_dearer_at_once() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        world.node.pool.clear()
+        world.node.base_fee = 20 * GWEI
+        await world.mine(2)
+        await world.clock.advance(2)
+        await world.mine(1)
+        first, second = await world.store.signed(intent(1).key)
+        assert (first.max_fee, second.max_fee) == (3 * GWEI, 41 * GWEI)
+        await world.mine(4)
+        assert await world.state(intent(1)) is _S.CONFIRMED
