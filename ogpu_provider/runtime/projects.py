@@ -230,6 +230,15 @@ class Projects:
         self._live[spec.source] = replace(live, contract=contract)
         log.info("project_up", source=spec.source, functions=sorted(contract.functions))
 
+    def _check_binds(self, project: Project) -> None:
+        """A waived directory is where it seems to be, and is not ours. Raises EngineError (`engine.bind`)."""
+        for source in {bind.source for service in project.services for bind in service.binds}:
+            real = Path(source).resolve()
+            ours = self._settings.data_dir.resolve()
+            if str(real) != source or not real.is_dir() or real.is_relative_to(ours) or ours.is_relative_to(real):
+                text = f"{source} is no directory, a link, or holds the provider's own data"
+                raise EngineError(text, code="engine.bind", retry=Retry.LATER, remedy="make it a directory of its own")
+
     async def _grant(
         self, spec: ProjectSpec, variables: Variables, images: Mapping[str, str], limits: Limits
     ) -> render.Grant:
@@ -252,15 +261,6 @@ class Projects:
             name = str(service.image)
             if name in pinned:
                 continue
-    def _check_binds(self, project: Project) -> None:
-        """A waived directory is where it seems to be, and is not ours. Raises EngineError (`engine.bind`)."""
-        for source in {bind.source for service in project.services for bind in service.binds}:
-            real = Path(source).resolve()
-            ours = self._settings.data_dir.resolve()
-            if str(real) != source or not real.is_dir() or real.is_relative_to(ours) or ours.is_relative_to(real):
-                text = f"{source} is no directory, a link, or holds the provider's own data"
-                raise EngineError(text, code="engine.bind", retry=Retry.LATER, remedy="make it a directory of its own")
-
 
             def tell(line: str, image: str = name) -> None:
                 log.info("image_pulling", source=source, image=image, progress=line)
