@@ -171,6 +171,7 @@ class _Http:
         self._counts = counts
         self._network = network
         self._provider: AsyncHTTPProvider | None = None
+        self._opening = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._checked = False
 
@@ -239,10 +240,11 @@ class _Http:
 
     async def _ready(self) -> "AsyncHTTPProvider":
         if self._provider is None:
-            provider = await asyncio.to_thread(_http_provider, self._url)
-            if self._provider is None:
-                await provider.cache_async_session(_session(self._timeout))
-                self._provider = provider
+            async with self._opening:
+                if self._provider is None:
+                    provider = await asyncio.to_thread(_http_provider, self._url)
+                    await provider.cache_async_session(_session(self._timeout))
+                    self._provider = provider
         return self._provider
 
 
