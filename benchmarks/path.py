@@ -64,7 +64,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-async def measure(tasks: int, rate: float, idle: float) -> dict[str, Any]:
+async def measure(tasks: int, rate: float, idle: float, endpoints: int = 1) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="ogpu-bench-") as folder:
         async with LocalNetwork(Path(folder)) as network, RpcProxy(network.node.ws_url) as proxy:
             made = network.describe()
@@ -74,8 +74,10 @@ async def measure(tasks: int, rate: float, idle: float) -> dict[str, Any]:
                 source = Address(await publish_sample(network, client, "multiply"))
                 provider = accounts.role("provider").private_key
                 through = {**made, "ws_url": proxy.url}
+                more: dict[str, object] = {"rpc_urls": [made["ws_url"]]} if endpoints > 1 else {}
+                settings = {**SETTINGS, "network": more}
                 try:
-                    async with ProviderProcess(Path(folder), through, provider, SETTINGS) as daemon:
+                    async with ProviderProcess(Path(folder), through, provider, settings) as daemon:
                         reader = await open_when_there(daemon)
                         await sources_ready(daemon, reader, {source})
                         rest = await _idle(daemon, proxy, idle)
@@ -189,8 +191,9 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=100)
     parser.add_argument("--rate", type=float, default=2.0, help="tasks published a second")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds of idling measured first")
+    parser.add_argument("--endpoints", type=int, choices=(1, 2), default=1, help="only calls to the first are counted")
     chosen = parser.parse_args()
-    figures = asyncio.run(measure(chosen.tasks, chosen.rate, chosen.idle))
+    figures = asyncio.run(measure(chosen.tasks, chosen.rate, chosen.idle, chosen.endpoints))
     json.dump(figures, sys.stdout, indent=2)
     print()
 
