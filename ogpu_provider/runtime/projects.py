@@ -8,8 +8,9 @@ our instance label is ever stopped or removed, and named volumes (model caches) 
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,12 +30,15 @@ from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.contract import OpenApiContract
 from ogpu_provider.runtime.dispatch import SourceClient
+from ogpu_provider.runtime.egress.guard import Guard
+from ogpu_provider.runtime.egress.rules import Endpoint, bridge_name
 from ogpu_provider.runtime.engine import Container, Engine
 from ogpu_provider.runtime.images import pin
 from ogpu_provider.runtime.logs import TaskLogs
 from ogpu_provider.runtime.verify import deviations
 
 log = structlog.get_logger()
+GUARD_PAUSE_S = 60.0
 _LABELS = {environment.label: environment for environment in Environment}
 
 
@@ -73,7 +77,8 @@ class _Live:
 
 class Projects:
     """`callback_url` gives the address where a source's containers post results. `on_change` hears of a source whose
-    containers ended by themselves, while `watch` runs."""
+    containers ended by themselves, while `watch` runs. `guard` holds the sources' egress rules; None: there are none.
+    """
 
     def __init__(
         self,
@@ -84,6 +89,7 @@ class Projects:
         callback_url: Callable[[Address], str],
         clock: Clock,
         on_change: Callable[[Address], None] = lambda _source: None,
+        guard: Guard | None = None,
     ) -> None:
         self._engine = engine
         self._composer = composer
@@ -91,6 +97,7 @@ class Projects:
         self._callback_url = callback_url
         self._clock = clock
         self._on_change = on_change
+        self._guard = guard
         self._client = SourceClient(settings.dispatch_host)
         self._logs = TaskLogs(settings.data_dir / "logs")
         self._live: dict[Address, _Live] = {}
@@ -111,7 +118,7 @@ class Projects:
         """See Runtime.up. A project that serves this very spec already is left alone."""
         async with self._lock(spec.source):
             live = self._live.get(spec.source)
-            if live and live.serves(spec) and await self._answers(live):
+            if live and live.serves(spec) and not self._unguarded(spec.source) and await self._answers(live):
                 return
             await self._remove(spec.source)
             try:
@@ -149,6 +156,8 @@ class Projects:
             live = await self._examine(live)
         if live.problem is not None:
             raise live.problem
+        if reason := self._unguarded(source):
+            raise EngineError(f"egress is not held: {reason}", code="engine.unfiltered", retry=Retry.LATER)
 
     async def keep_logs(self, source: Address, task: Address, since: float) -> None:
         containers = await self._engine.containers(self._labels(source))
@@ -171,6 +180,7 @@ class Projects:
         for container in await self._engine.containers({render.INSTANCE: self._settings.instance}):
             if source := container.labels.get(render.SOURCE):
                 found.setdefault(Address(source), []).append(container)
+        await self._guard_adopted(found)
         for source, containers in found.items():
             live = _adopted(source, containers)
             if live is not None and source not in self._live:
@@ -199,6 +209,14 @@ class Projects:
                 self._watching = False
             await self._clock.sleep(1.0)
 
+    async def keep_guard(self) -> None:
+        """See every minute that the egress rules are there. Run as a service. A source that cannot be held any more
+        is brought up again, which is refused until it can.
+        """
+        while True:
+            await self._clock.sleep(GUARD_PAUSE_S)
+            await self._verify_guard()
+
     async def read_log(self, task: Address) -> str:
         return await self._logs.read(task)
 
@@ -222,6 +240,10 @@ class Projects:
             raise EngineError(text, code="engine.devices", retry=Retry.LATER)
         images = await self._pin(spec.source, project)
         plan = render.render(project, await self._grant(spec, variables, images, limits))
+        if self._guard is not None:
+            ports = [port for service in plan.services.values() for port in service.get("ports", ())]
+            published = [(port["host_ip"], port["published"], port["protocol"]) for port in ports]
+            await self._guard.admit(spec.source, variables.callback_url, _reachable(published))
         await self._create(plan, spec.source, images)
         await self._compose(plan, "up", "--detach", "--no-build", "--pull", "never", "--no-recreate")
         devices = tuple(device.id for device in spec.devices)
@@ -279,6 +301,11 @@ class Projects:
             image = await self._engine.image(reference)
             ids[reference] = image.id if image else ""
         found = deviations(plan, await self._engine.containers(self._labels(source)), ids)
+        if self._guard is not None:
+            network = await self._engine.ask(lambda api: api.inspect_network(f"{plan.name}_default"))
+            options = network.get("Options") or {}
+            if options.get(render.BRIDGE_OPTION) != bridge_name(self._settings.instance, source):
+                found = (*found, "its network has another bridge than its egress rules")
         if found:
             text = f"the engine made something else than was asked for: {'; '.join(found[:5])}"
             raise EngineError(text, code="engine.unverified", retry=Retry.NEVER)
@@ -349,7 +376,11 @@ class Projects:
         return ""
 
     async def _resume_watching(self) -> None:
-        """Look once at everything that may have ended while nobody looked; from now on memory is enough."""
+        """Look once at everything that may have ended while nobody looked; from now on memory is enough.
+
+        An engine that started anew has made its firewall rules anew.
+        """
+        await self._verify_guard()
         for live in list(self._live.values()):
             await self._tell(live)
         self._watching = True
@@ -365,6 +396,34 @@ class Projects:
     async def _remove(self, source: Address) -> None:
         self._live.pop(source, None)
         await self._engine.remove(self._labels(source), grace=self._settings.stop_grace)
+        if self._guard is not None:
+            await self._guard.release(source)
+
+    async def _guard_adopted(self, found: Mapping[Address, list[Container]]) -> None:
+        """Also for what is not adopted: parts of it may run until `up` replaces it."""
+        if self._guard is None:
+            return
+        running = {}
+        for source, containers in found.items():
+            bindings = [each.raw.get("HostConfig", {}).get("PortBindings") or {} for each in containers]
+            published = [
+                (row.get("HostIp", ""), row.get("HostPort", ""), name.partition("/")[2])
+                for each in bindings
+                for name, rows in each.items()
+                for row in rows or ()
+            ]
+            running[source] = (self._callback_url(source), _reachable(published))
+        await self._guard.adopt(running)
+
+    async def _verify_guard(self) -> None:
+        if self._guard is None or not await self._guard.verify():
+            return
+        for source in tuple(self._live):
+            if self._unguarded(source):
+                self._on_change(source)
+
+    def _unguarded(self, source: Address) -> str:
+        return self._guard.trouble(source) if self._guard is not None else ""
 
     async def _host_limits(self) -> Limits:
         """Never more than the host has: the engine refuses to start what asks for more processors."""
@@ -391,6 +450,15 @@ def free_port(host: str) -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _reachable(published: Iterable[tuple[str, str, str]]) -> list[Endpoint]:
+    """What a source's containers may call of their own published ports: those that are not on loopback."""
+    return [
+        Endpoint(host, int(port), protocol)
+        for host, port, protocol in published
+        if port.isdigit() and not ipaddress.ip_address(host or "0.0.0.0").is_loopback  # noqa: S104 - only compared
+    ]
 
 
 def _adopted(source: Address, containers: list[Container]) -> _Live | None:
