@@ -69,7 +69,9 @@ def _changed(path: Path, text: str, section: str, name: str, value: Value | None
             for last in range(at + 1, end + 1):  # a list may go over several lines
                 if _reads(tried := [*lines[:at], *new, *lines[last:]], wanted):
                     return _joined(tried)
-    return _checked(path, [*lines[:start], *new, *lines[start:]], wanted, section, name)
+    while end > start and not lines[end - 1].strip():
+        end -= 1
+    return _checked(path, [*lines[:end], *new, *lines[end:]], wanted, section, name)
 
 
 def _toml(value: Value) -> str:

@@ -40,9 +40,7 @@ async def import_mnemonic(path: Path, words: str, index: int, password: str, *, 
     return await asyncio.to_thread(lambda: _store(path, SecretKey.from_mnemonic(words, index), password, rounds))
 
 
-async def import_keystore(
-    path: Path, foreign: Path, opens: str, password: str, *, rounds: int = ROUNDS
-) -> Address:
+async def import_keystore(path: Path, foreign: Path, opens: str, password: str, *, rounds: int = ROUNDS) -> Address:
     """Keep the key of another keystore under a password of its own; the other file stays as it is.
 
     Raises KeyRefused like `import_key` and `unlock`.
@@ -113,7 +111,11 @@ def _unlock(path: Path, password: str) -> SecretKey:
     try:
         raw = Account.decrypt(sealed, password)
     except ValueError:  # with a sound structure only the MAC can disagree
-        raise KeyRefused(f"the password does not open {path}", code="key.password") from None
+        raise KeyRefused(
+            f"the password does not open {path}",
+            code="key.password",
+            remedy="try again with the right one; the file is as it was, and nothing else opens it",
+        ) from None
     except Exception:
         raise _malformed(path) from None
     key = SecretKey.from_hex(bytes(raw).hex())
@@ -173,4 +175,6 @@ def _exists(path: Path) -> KeyRefused:
 
 
 def _malformed(path: Path) -> KeyRefused:
-    return KeyRefused(f"{path} is not a V3 keystore", code="key.malformed")
+    return KeyRefused(
+        f"{path} is not a V3 keystore", code="key.malformed", remedy="give the JSON file that a wallet exports"
+    )

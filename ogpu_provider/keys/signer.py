@@ -28,7 +28,9 @@ class SecretKey:
                 raise ValueError
             account = Account.from_key(raw)
         except Exception:
-            raise KeyRefused("not a private key: 64 hex digits are expected", code="key.malformed") from None
+            raise KeyRefused(
+                "not a private key: 64 hex digits are expected", code="key.malformed", remedy="copy it again, whole"
+            ) from None
         return cls(account)
 
     @classmethod
@@ -41,7 +43,9 @@ class SecretKey:
             account = Account.from_key(key_from_seed(seed, f"m/44'/60'/0'/0/{index}"))
         except Exception:
             raise KeyRefused(
-                "not a recovery phrase: a word is wrong, missing or in another place", code="key.malformed"
+                "not a recovery phrase: a word is wrong, missing or in another place",
+                code="key.malformed",
+                remedy="copy it again, 12 to 24 words in their order",
             ) from None
         return cls(account)
 

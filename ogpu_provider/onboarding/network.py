@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ogpu_provider import configfile
 from ogpu_provider.chain.rpc import Rpc
-from ogpu_provider.domain.errors import ConfigError, WrongNetwork
+from ogpu_provider.domain.errors import ConfigError, RpcUnavailable, WrongNetwork
 from ogpu_provider.onboarding.sitting import ALREADY, DONE, OnboardingError, Sitting, StepResult
 
 NAMES = ("mainnet", "testnet", "devnet")
@@ -80,5 +80,10 @@ async def _connect(ctx: Sitting, name: str, url: str) -> None:
     except WrongNetwork as error:
         raise WrongNetwork(
             f"{error}; nothing was written", remedy="give --rpc-url of the network that you mean, or another --network"
+        ) from error
+    except RpcUnavailable as error:
+        raise RpcUnavailable(
+            f"the RPC endpoint does not answer ({error}); nothing was written",
+            remedy="check --rpc-url and the way to it, then run this again",
         ) from error
     ctx.opened(network, rpc)

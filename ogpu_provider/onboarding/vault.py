@@ -92,7 +92,7 @@ async def move(ctx: Sitting, effect: Effect, account: str, amount: Wei | None) -
     ctx.talk.say(f"To the Vault {call.to}, {coin(call.value)} {currency} sent along, gas up to {coin(fee)} {currency},")
     ctx.talk.say(f"with the key of {held.account}.")
     if not ctx.talk.confirm("Send it?", flag="--yes", default=False):
-        raise OnboardingError("nothing was sent", code="vault.declined")
+        raise OnboardingError("nothing was sent", code="vault.declined", remedy="run this again to send it")
     row = await ctx.desk.vault(effect, call)
     ctx.talk.say(f"Sent: {row.tx_hash}, in block {row.block_number}")
     return Moved(effect, call, row)

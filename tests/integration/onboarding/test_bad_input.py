@@ -1,6 +1,7 @@
 """What operators get wrong: a clear sentence with a code and a remedy, the state kept, nothing sent twice."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ async def refused(host: BareHost, code: str, talk: Listener | None = None, **cha
         await sit(host, answers(host, **changes), talk)
     assert caught.value.code == code, caught.value
     assert str(caught.value)
+    assert caught.value.remedy
     assert await host.nonce() == before
     return caught.value
 
@@ -226,6 +228,44 @@ async def test_a_host_with_errors_goes_on_only_when_told(host: BareHost) -> None
     assert caught.value.code == "host.errors"
     await host.announce()
     await sit(host, answers(host, accept_warnings=True), examine=examine)
+
+
+async def test_the_daemon_may_be_left_to_register(host: BareHost, source: str) -> None:
+    await host.announce()
+    await sit(host, answers(host, sources=(source,), register_now=False))
+    assert source in host.config.read_text()
+    assert "Registered" not in await host.said()
+
+
+async def test_keys_from_a_phrase_a_wallets_file_and_the_incumbent(host: BareHost, tmp_path: Path) -> None:
+    other = BareHost(tmp_path / "phrase", host.network)
+    await other.prepare()
+    phrase = Secret(f" {accounts.MNEMONIC} \n")
+    await refused(other, "pairing.waiting", key="mnemonic", secret=phrase, account_index=15, wait=0.0)
+    assert keystore.address_of(other.folder / "data" / "keystore.json") == accounts.account(15).address
+    exported = tmp_path / "exported.json"
+    await keystore.import_key(exported, host.provider.private_key, "of the wallet", rounds=4096)
+    await refused(host, "key.password", key="keystore", foreign_keystore=exported, foreign_password=Secret("no"))
+    await refused(
+        host,
+        "pairing.waiting",
+        key="keystore",
+        foreign_keystore=exported,
+        foreign_password=Secret("of the wallet"),
+        wait=0.0,
+    )
+    assert keystore.address_of(host.folder / "data" / "keystore.json") == host.provider.address
+    assert exported.exists()
+
+
+async def test_the_incumbents_key_is_imported_once(host: BareHost) -> None:
+    words = [word for word in host.flags() if word not in ("--key", "hex", "--key-file", str(host.folder / "key"))]
+    words[words.index("--wait") + 1] = "0"
+    key = host.provider.private_key
+    done = await host.run(*words, environ={"PROVIDER_PRIVATE_KEY": key})
+    assert (done.code, "[pairing.waiting]" in done.err, "[key.environment]" in done.err) == (3, True, True)
+    assert key[2:] not in done.out + done.err
+    assert keystore.address_of(host.folder / "data" / "keystore.json") == host.provider.address
 
 
 async def test_nobody_to_ask(host: BareHost) -> None:
