@@ -34,6 +34,7 @@ class Crashing(World):
     """A world whose daemon is started with `entry`, so that a point may be armed while it runs."""
 
     instance = ""
+    armable = False
 
     @property
     def _point(self) -> Path:

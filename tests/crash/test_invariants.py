@@ -186,7 +186,7 @@ class Provider(RuleBasedStateMachine):
                 assert row.state is TaskState.SETTLED, (row.state, row.code)
 
 
-HISTORIES = int(os.environ.get("HISTORIES", "300"))
+HISTORIES = int(os.environ.get("HISTORIES", "200"))
 TestProvider = Provider.TestCase
 TestProvider.settings = settings(
     max_examples=HISTORIES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
