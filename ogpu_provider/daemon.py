@@ -54,6 +54,8 @@ from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
 from ogpu_provider.runtime.callback import CallbackLimits, CallbackServer
 from ogpu_provider.runtime.composer import Composer, discover
+from ogpu_provider.runtime.egress.guard import EgressSettings, Guard
+from ogpu_provider.runtime.egress.rules import Policy as Egress
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.processes import Processes
 from ogpu_provider.runtime.projects import Projects, ProjectSettings
@@ -239,6 +241,8 @@ class Daemon:
         try:
             async with self._callback, control, self._witness, asyncio.TaskGroup() as group:
                 group.create_task(self._runtime.watch(), name="engine events")
+                if isinstance(self._runtime, Projects):
+                    group.create_task(self._runtime.keep_guard(), name="egress")
                 group.create_task(self._conductor.run(), name="conductor")
                 await self._conductor.started()
                 group.create_task(self._sender.run(), name="sender")
@@ -378,6 +382,7 @@ async def open_runtime(settings: Settings) -> "Callable[[Daemon], Projects | Pro
             callback_url=daemon.callback_url,
             clock=daemon.clock,
             on_change=daemon.project_changed,
+            guard=Guard(settings.runtime.instance, _egress_settings(settings)),
         )
 
     return projects
@@ -457,6 +462,11 @@ def _path_policy(settings: Settings) -> Policy:
         max_run=settings.execution.max_run,
         confirmations=settings.network.confirmations,
     )
+
+
+def _egress_settings(settings: Settings) -> EgressSettings:
+    overrides = {Address(source): Egress(policy) for source, policy in settings.sources.egress.items()}
+    return EgressSettings(Egress(settings.runtime.egress), overrides, unfiltered=settings.unfiltered_egress)
 
 
 def _project_settings(settings: Settings, provider: Address) -> ProjectSettings:

@@ -3,6 +3,7 @@
 from ogpu_provider.domain.errors import EngineError
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose import render
+from ogpu_provider.runtime.egress.guard import EgressSettings, Guard
 from ogpu_provider.runtime.engine import Engine
 
 
@@ -19,10 +20,14 @@ async def engine_answers() -> bool:
 
 
 async def remove_instance(instance: str) -> int:
-    """Remove the containers and networks of one daemon's instance, which outlive it; how many there were."""
+    """Remove the containers, networks and egress rules of one daemon's instance, which outlive it; how many
+    containers there were.
+    """
     engine = Engine()
     try:
-        return await engine.remove({render.INSTANCE: instance}, grace=1)
+        removed = await engine.remove({render.INSTANCE: instance}, grace=1)
+        await Guard(instance, EgressSettings()).adopt({})
+        return removed
     finally:
         await engine.aclose()
 
