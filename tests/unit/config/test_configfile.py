@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ogpu_provider.configfile import amend
@@ -69,6 +69,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 VALUES = st.one_of(st.text(max_size=20), st.integers(-(2**60), 2**60), st.booleans(), st.lists(st.text(max_size=8)))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b.c", "b.d", "sources.serve", "e.f"]), VALUES, max_size=5))
 def test_whatever_is_written_is_read_again(changes: dict[str, object]) -> None:
     import tempfile
