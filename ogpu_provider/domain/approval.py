@@ -18,7 +18,8 @@ class OnChange(StrEnum):
 class Approval:
     """The file with this SHA-256 may run. `images`: as it names them; empty until the gate read it.
 
-    `waived`: codes of gate rules that the operator lifted for this very file, and the `reason` given. `at`: unix seconds.
+    `waived`: codes of gate rules that the operator lifted for this very file, and the `reason` given. `at`: unix
+    seconds.
     """
 
     source: Address

@@ -15,7 +15,8 @@ def ended(view: TaskView, provider: Address, changes: Mapping[str, object] | Non
         return Transition(TaskState.CANCELED, changes, (Reason("chain.canceled", "the client canceled the task"),))
     if view.status is TaskStatus.EXPIRED:
         return Transition(TaskState.EXPIRED, changes, (Reason("chain.expired", "the task expired on chain"),))
-    if view.status is TaskStatus.FINALIZED and view.winner != provider:
+    # the parts of a view may be of two blocks: a winner not read yet says nothing
+    if view.status is TaskStatus.FINALIZED and view.winner not in (None, provider):
         return Transition(TaskState.LOST, changes, (Reason("lost.other_won", f"provider {view.winner} was paid"),))
     return None
 

@@ -66,8 +66,8 @@ class FakeRuntime:
     """Keeps the port's promises. `deliver` receives results (source, task, body) as the callback server would;
     without it, or with `Script.answers` off, a dispatch is taken and nothing is ever posted.
 
-    A compose file that starts with `refused` does not pass the gate, one with `much memory` only under a waiver. `running` outlives a daemon: give the same
-    dict to the next FakeRuntime to have it recovered.
+    A compose file that starts with `refused` does not pass the gate, one with `much memory` only under a waiver.
+    `running` outlives a daemon: give the same dict to the next FakeRuntime to have it recovered.
     """
 
     scripts: dict[Address, Script] = field(default_factory=dict)

@@ -30,6 +30,8 @@ async def settle(task: Task, ports: Ports) -> Step:
     winner = await ports.chain.winner(task.address)
     if winner == ports.chain.provider:
         return Transition(TaskState.SETTLED)
+    if winner is None:  # the node that answered is behind the one that told of the end
+        return Wait(ports.head.now(ports.clock) + ports.policy.retry_pause, "the chain does not name a winner yet")
     return Transition(TaskState.LOST, reasons=(Reason("lost.other_won", f"provider {winner} was paid"),))
 
 

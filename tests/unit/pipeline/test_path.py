@@ -1,5 +1,7 @@
 """A task's way through the real stages, conductor, intake and keeper, with the world in memory."""
 
+from dataclasses import replace
+
 import pytest
 
 from ogpu_provider.domain.errors import DispatchError, EngineError, FetchError, PinError, Retry
@@ -387,3 +389,21 @@ async def test_a_defect_in_a_stage_ends_its_task_and_nothing_else(outside: Outsi
         assert (await daemon.task(broken)).code == "internal"
         sound = await daemon.publish(source)
         assert await daemon.state(sound) is S.SUBMITTED
+
+
+async def test_an_end_without_a_winner_is_a_node_that_lags_not_a_loss(outside: Outside) -> None:
+    source = outside.source(DeliveryMethod.MANUAL_CONFIRMATION)
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        task = await daemon.publish(source)
+        await daemon.mine()
+        confirmed = outside.chain.confirm(task)
+        one = outside.chain._tasks[task]
+        whole, one.view = one.view, replace(one.view, winner=None)
+        await daemon.block(confirmed)
+        await daemon.conductor.recover(task)
+        await daemon.block()
+        assert await daemon.state(task) is S.RESPONDED
+        one.view = whole
+        await outside.clock.advance(5)
+        assert await daemon.state(task) is S.SETTLED
