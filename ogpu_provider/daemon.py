@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -69,6 +70,7 @@ from ogpu_provider.service.watchdog import Watchdog, Work
 from ogpu_provider.settings import Settings
 from ogpu_provider.store.sqlite import SqliteStore
 
+sys.setrecursionlimit(1000)  # a library raised it to 100,000 on import: deep data would then end the process
 log = structlog.get_logger()
 
 INVENTORY_PAUSE_S = 30.0

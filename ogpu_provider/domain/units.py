@@ -1,6 +1,6 @@
 """Addresses, hashes and amounts. Amounts are integers in wei everywhere inside; coin is for people only."""
 
-from decimal import Decimal
+import re
 from typing import NewType
 
 Address = NewType("Address", str)
@@ -18,16 +18,17 @@ COIN = 10**18
 
 def coin(amount: Wei) -> str:
     """Show wei as coin, exactly and without trailing zeros: 10**16 -> '0.01'."""
-    text = f"{Decimal(amount) / COIN:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    whole, rest = divmod(abs(amount), COIN)
+    sign = "-" if amount < 0 else ""
+    return f"{sign}{whole}.{rest:018d}".rstrip("0").rstrip(".")
 
 
 def wei(amount: str) -> Wei:
-    """Read coin as wei. Raises ValueError for negative amounts and for more than 18 decimals."""
-    value = Decimal(amount) * COIN
-    if not value.is_finite() or value < 0 or value != value.to_integral_value():
+    """Read coin as wei. Raises ValueError for negative amounts, more than 18 decimals, and what is no number."""
+    found = re.fullmatch(r"(\d{1,60})(?:\.(\d{1,18})0*)?", amount, re.ASCII)
+    if found is None:
         raise ValueError(f"not an amount in coin: {amount!r}")
-    return int(value)
+    return int(found[1]) * COIN + int((found[2] or "").ljust(18, "0"))
 
 
 def short(address: str) -> str:

@@ -9,6 +9,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from ogpu_provider.domain.content import Pin
+from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.errors import PinError, Retry
 from ogpu_provider.ipfs.cid import cid_of_link, cid_v0, names_content
 
@@ -89,7 +90,7 @@ class OgpuPinner:
 
 def _link(answer: httpx.Response) -> str:
     try:
-        link = answer.json()["link"] if len(answer.content) <= MAX_ANSWER_BYTES else None
+        link = read_json(answer.content)["link"] if len(answer.content) <= MAX_ANSWER_BYTES else None
     except (ValueError, KeyError, TypeError):
         link = None
     if not isinstance(link, str):

@@ -1,9 +1,9 @@
 """How big an image is, from its registry's manifest. A convenience: what cannot be read is not known."""
 
-import json
 from typing import Any
 from urllib.parse import quote
 
+from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.errors import FetchError
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.runtime.compose.quantities import Image
@@ -30,7 +30,7 @@ async def size(fetcher: Fetcher, image: Image) -> int | None:
     try:
         headers = {"Accept": _TYPES}
         if host in _TOKENS:
-            answer = json.loads(await fetcher.get(_TOKENS[host].format(quote(repository)), limit_bytes=LIMIT))
+            answer = read_json(await fetcher.get(_TOKENS[host].format(quote(repository)), limit_bytes=LIMIT))
             headers["Authorization"] = f"Bearer {answer['token']}"
         manifest = await _manifest(fetcher, host, repository, image.digest or image.tag or "latest", headers)
         if "manifests" in manifest:
@@ -44,7 +44,7 @@ async def size(fetcher: Fetcher, image: Image) -> int | None:
 async def _manifest(fetcher: Fetcher, host: str, repository: str, name: str, headers: dict[str, str]) -> dict[str, Any]:
     scheme = "http" if host.partition(":")[0] in ("localhost", "127.0.0.1") else "https"
     url = f"{scheme}://{host}/v2/{quote(repository)}/manifests/{quote(name)}"
-    found: Any = json.loads(await fetcher.get(url, limit_bytes=LIMIT, timeout_s=10.0, headers=headers))
+    found: Any = read_json(await fetcher.get(url, limit_bytes=LIMIT, timeout_s=10.0, headers=headers))
     if not isinstance(found, dict):
         raise TypeError
     return found

@@ -1,13 +1,13 @@
 """A source as an operator wants to see it before promising anything: terms, fit, and the gate's verdict."""
 
 import asyncio
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ogpu_provider.chain.contracts import Malformed, decode_result
 from ogpu_provider.chain.reader import ChainReader
+from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.errors import FetchError, ProviderError
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.source import Environment, SourceParams, SourceStatus
@@ -127,7 +127,7 @@ async def _judged(
 
 async def _metadata(fetcher: Fetcher, url: str) -> dict[str, Any]:
     try:
-        found = json.loads(await fetcher.get(url, limit_bytes=DOCUMENT_LIMIT))
+        found = read_json(await fetcher.get(url, limit_bytes=DOCUMENT_LIMIT))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

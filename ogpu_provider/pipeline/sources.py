@@ -7,7 +7,6 @@ with a growing pause if the error says that this may help.
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import structlog
 
 from ogpu_provider.domain.approval import Approval, OnChange
+from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.errors import EngineError, FetchError, ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.intent import Intent, IntentState
 from ogpu_provider.domain.project import ProjectSpec
@@ -348,7 +348,7 @@ class SourceKeeper:
     async def _metadata(self, params: SourceParams) -> SourceMetadata:
         body = await self._ports.content.get(params.metadata_url, limit=METADATA_LIMIT)
         try:
-            document: Any = json.loads(body)
+            document: Any = read_json(body)
         except (ValueError, RecursionError) as error:
             text = f"the source's metadata is not JSON: {error}"
             raise FetchError(text, code="metadata.not_json", retry=Retry.LATER) from error

@@ -17,11 +17,12 @@ import socket
 from collections import Counter
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 import h11
 import structlog
 
+from ogpu_provider.domain.documents import nested_deeper
 from ogpu_provider.domain.task import ResultOutcome
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
@@ -288,31 +289,15 @@ def json_problem(body: bytes, depth: int) -> str:
     """Why a body is no JSON result, empty if it is one. NaN and Infinity are no JSON, whatever Python thinks."""
     if not body.strip():
         return "is empty"
+    if nested_deeper(body, depth):
+        return f"is nested deeper than {depth}"
     try:
-        text = body.decode("utf-8")
-        value: Any = json.loads(text, parse_constant=_refuse_constant)
+        json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         return f"is not UTF-8 at byte {error.start}"
-    except RecursionError:
-        return f"is nested deeper than {depth}"
     except ValueError as error:
         return f"is not JSON: {error}"[:300]
-    return f"is nested deeper than {depth}" if _deeper(value, depth) else ""
-
-
-def _deeper(value: Any, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
+    return ""
 
 
 def _refuse_constant(name: str) -> None:

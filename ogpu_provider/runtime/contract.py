@@ -16,6 +16,7 @@ from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.errors import EngineError, Retry
 
 MAX_DOCUMENT = 4 << 20
@@ -39,7 +40,7 @@ class OpenApiContract:
         if len(document) > MAX_DOCUMENT:
             raise _bad(f"has more than {MAX_DOCUMENT} bytes")
         try:
-            parsed: Any = json.loads(document)
+            parsed: Any = read_json(document)
         except (ValueError, RecursionError) as error:
             raise _bad("is not JSON") from error
         paths = parsed.get("paths") if isinstance(parsed, dict) else None

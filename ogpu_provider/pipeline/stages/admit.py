@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ogpu_provider.domain.admission import Candidate
+from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.source import ServedSource, SourceParams, SourceState
 from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.verdict import Reason
@@ -113,8 +114,8 @@ def _known(task: Task) -> dict[str, object]:
 def _parse_config(body: bytes) -> tuple[str, str, Reason | None]:
     """The protocol's config document: `{function_name: str, data: object, ...}`; extra keys are allowed."""
     try:
-        config: Any = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        config: Any = read_json(body)
+    except ValueError as error:
         return "", "", Reason("config.not_json", f"the task's config is not JSON: {error}")
     function = config.get("function_name") if isinstance(config, dict) else None
     if not isinstance(function, str) or not function:
