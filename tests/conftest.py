@@ -6,10 +6,14 @@ unseen.
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
 
+import py_ecc  # noqa: F401  raises the recursion limit when it is imported, so it is imported here, first
 import pytest
+
+sys.setrecursionlimit(1000)  # the daemon's own, which keeps deep data from ending the process
 
 
 @cache

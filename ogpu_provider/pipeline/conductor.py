@@ -255,8 +255,11 @@ class Conductor:
             self._observe(task, before)
 
     async def _keep_logs(self, task: Task) -> None:
+        """From before the container was called: a quick handler prints before its 202 is written down."""
         try:
-            await self._ports.runtime.keep_logs(task.source, task.address, task.accepted_at or task.updated_at)
+            lines = await self._ports.journal.history(task.address)
+            called = max((line.at for line in lines if line.after is TaskState.EXECUTING), default=task.seen_at)
+            await self._ports.runtime.keep_logs(task.source, task.address, called)
         except ProviderError as error:
             log.warning("task_logs_not_kept", task=task.address, code=error.code, error=str(error))
 

@@ -16,7 +16,7 @@ from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from ogpu_provider.domain.documents import read_json
+from ogpu_provider.domain.documents import DEPTH, nested_deeper, read_json
 from ogpu_provider.domain.errors import EngineError, Retry
 
 MAX_DOCUMENT = 4 << 20
@@ -65,6 +65,8 @@ class OpenApiContract:
         """Why `data` (JSON text) is not an input of `function`; at most ten reasons."""
         if function not in self._schemas:
             return (f"the source has no function {function[:80]!r}",)
+        if nested_deeper(data.encode(), DEPTH):
+            return (f"the input is nested deeper than {DEPTH} levels",)
         try:
             value = json.loads(data, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:

@@ -26,6 +26,7 @@ from ogpu_provider.domain.errors import EngineError, Retry
 T = TypeVar("T")
 SERVICE_LABEL = "com.docker.compose.service"
 _CALL_SECONDS = 60
+_REMOVAL_SECONDS = 20.0
 _THREADS = 16
 _NO_CREDENTIALS: dict[str, str] = {}
 
@@ -215,8 +216,7 @@ class Engine:
                     thread.start()
                     stack.callback(thread.join)
             for each in found:
-                with contextlib.suppress(docker.errors.NotFound):
-                    api.remove_container(each, v=True, force=True)
+                _remove(api, each)
             for network in api.networks(filters=filters):
                 with contextlib.suppress(docker.errors.NotFound):
                     api.remove_network(network["Id"])
@@ -353,6 +353,25 @@ def _rows(
 def _stop(api: docker.APIClient, container: str, grace: int) -> None:
     with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
         api.stop(container, timeout=grace)
+
+
+def _remove(api: docker.APIClient, container: str) -> None:
+    """It may be on its way out already: an earlier call that was canceled here goes on in the engine. Wait for that."""
+    try:
+        api.remove_container(container, v=True, force=True)
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if error.status_code != 409:
+            raise
+        give_up = time.monotonic() + _REMOVAL_SECONDS
+        while time.monotonic() < give_up:
+            try:
+                api.inspect_container(container)
+            except docker.errors.NotFound:
+                return
+            time.sleep(0.1)
+        raise
 
 
 def _label_filter(labels: Mapping[str, str]) -> list[str]:

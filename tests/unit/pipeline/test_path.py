@@ -407,3 +407,15 @@ async def test_an_end_without_a_winner_is_a_node_that_lags_not_a_loss(outside: O
         one.view = whole
         await outside.clock.advance(5)
         assert await daemon.state(task) is S.SETTLED
+
+
+async def test_logs_are_kept_from_before_the_container_was_called(outside: Outside) -> None:
+    """A handler that fails at once prints before its acceptance is written down."""
+    source = outside.source(answers=False)
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        called = outside.clock.now()
+        task = await daemon.publish(source, lasts=100)
+        await outside.clock.advance(100)
+        assert await daemon.state(task) is S.FAILED
+        assert outside.runtime.logs == [(source, task, called)]
