@@ -6,24 +6,21 @@ adopted by the next run.
 """
 
 import asyncio
-import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import structlog
 
-from ogpu_provider import config, telemetry
+from ogpu_provider import policies, telemetry
+from ogpu_provider.assembly import network_of, open_pool, open_signer
 from ogpu_provider.chain.fees import DayBudget, FeeCaps
-from ogpu_provider.chain.networks import Network, devnet, named, several
+from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.chain.reader import ChainReader
-from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.wallet import Wallet
 from ogpu_provider.chain.watcher import Watcher
@@ -32,37 +29,29 @@ from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.desk import Desk
 from ogpu_provider.control.server import ControlServer
 from ogpu_provider.control.wire import SOCKET_NAME
-from ogpu_provider.domain.approval import OnChange
 from ogpu_provider.domain.clock import SystemClock
-from ogpu_provider.domain.errors import ConfigError, ProviderError
+from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import ServiceManager
+from ogpu_provider.hosting import Host, OpenRuntime, open_callback, open_runtime
 from ogpu_provider.ipfs.content import IpfsContent
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.pinners import OgpuPinner
-from ogpu_provider.keys import keystore
-from ogpu_provider.keys.policy import Policy as SigningPolicy
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.pipeline.census import Census
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.orders import Orders
-from ogpu_provider.pipeline.ports import Head, Policy, Ports
+from ogpu_provider.pipeline.ports import Head, Ports
 from ogpu_provider.pipeline.results import ResultSink
-from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
-from ogpu_provider.runtime.callback import CallbackLimits, CallbackServer
-from ogpu_provider.runtime.composer import Composer, discover
-from ogpu_provider.runtime.egress.guard import EgressSettings, Guard
-from ogpu_provider.runtime.egress.rules import Policy as Egress
+from ogpu_provider.pipeline.sources import SourceKeeper
+from ogpu_provider.runtime.callback import CallbackServer
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.processes import Processes
-from ogpu_provider.runtime.projects import Projects, ProjectSettings
+from ogpu_provider.runtime.projects import Projects
 from ogpu_provider.scheduler.inventory import Inventory, local_readers
-from ogpu_provider.scheduler.requirements import SlotLimits
-from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.service.activation import listener
 from ogpu_provider.service.notify import Notifier
@@ -77,43 +66,6 @@ INVENTORY_PAUSE_S = 30.0
 RECOVERY_PAUSE_S = 2.0
 LONGEST_WORK_S = 120.0
 """A block's delivery or a look at the devices that takes longer is stuck: calls to the node end before."""
-
-
-def network_of(settings: Settings) -> Network:
-    """The network that the settings describe, with the operator's endpoints in place of the public ones."""
-    chosen = settings.network
-    if chosen.name == "devnet":
-        return devnet(chosen.rpc_url or "", chosen.ws_url or "", chosen.publish_url or "", chosen.gateway_url or "")
-    return named(chosen.name).at(
-        http_url=chosen.rpc_url or "",
-        ws_url=chosen.ws_url or "",
-        pin_url=chosen.publish_url or "",
-        gateway_url=chosen.gateway_url or "",
-    )
-
-
-def open_pool(settings: Settings, network: Network) -> RpcPool:
-    """Every endpoint that the operator names; the network's public one where there is none."""
-    chosen = settings.network
-    if chosen.rpc_urls and not (chosen.rpc_url or chosen.ws_url):
-        network = replace(network, http_url="", ws_url="")
-    return RpcPool([Rpc(end) for end in several(network, chosen.rpc_urls)], rate=chosen.rpc_rate)
-
-
-async def open_signer(settings: Settings, network: Network) -> Signer:
-    """Unlock the provider key. Raises KeyRefused, and ConfigError where the settings name no password."""
-    password = config.wallet_password(settings.wallet)
-    if password is None:
-        raise ConfigError(
-            "the settings do not say where the keystore's password is",
-            code="config.password",
-            remedy="set wallet.password_file, wallet.password_credential or wallet.password_fd",
-        )
-    key = await keystore.unlock(settings.keystore, password.reveal())
-    policy = SigningPolicy(
-        network.chain_id, key.address, network.nexus, network.terminal, fee_cap=settings.fees.max_fee
-    )
-    return Signer(key, policy)
 
 
 async def run(settings: Settings, manager: ServiceManager | None = None) -> None:
@@ -159,7 +111,7 @@ class Daemon:
         signer: Signer,
         journal: SqliteStore,
         rpc: RpcPool,
-        runtime: "Callable[[Daemon], Projects | Processes]",
+        runtime: OpenRuntime,
         manager: ServiceManager,
         activated: socket.socket | None,
     ) -> None:
@@ -171,8 +123,8 @@ class Daemon:
         self._rpc = rpc
         self._pinning = httpx.AsyncClient(trust_env=False)
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
-        self._inventory = Inventory(_cpu_slots(settings), local_readers())
-        self._scheduler = HostScheduler(self._inventory.host, _admission_policy(settings))
+        self._inventory = Inventory(policies.cpu_slots(settings), local_readers())
+        self._scheduler = HostScheduler(self._inventory.host, policies.admission_policy(settings))
         head = Head()
         self._sender = Sender(
             rpc,
@@ -186,7 +138,7 @@ class Daemon:
             budget=DayBudget(settings.fees.day_budget),
             present=self._is_present,
         )
-        self._runtime = runtime(self)
+        self._runtime = runtime(Host(self.engine, self.provider, self.clock, self.callback_url, self.project_changed))
         self.metrics = telemetry.Metrics()
         self.ports = Ports(
             journal=journal,
@@ -199,12 +151,12 @@ class Daemon:
             boot=secrets.token_hex(8),
             started_at=self.clock.now(),
             head=head,
-            policy=_path_policy(settings),
+            policy=policies.path_policy(settings),
         )
         self._conductor = Conductor(self.ports, self._observe)
         self._keeper = SourceKeeper(
             self.ports,
-            _source_policy(settings),
+            policies.source_policy(settings),
             on_change=self._conductor.nudge_source,
             on_ready=self._source_ready,
             busy=self._conductor.busy,
@@ -235,7 +187,8 @@ class Daemon:
     async def serve(self) -> None:
         """Journal, chain, engine, then act: take stock of what was and of what runs, then start every service."""
         self._scheduler.observe(await self._inventory.refresh())
-        self._callback = await self._new_callback()
+        sink = ResultSink(self.ports, self._conductor)
+        self._callback = await open_callback(self.settings, self.engine, sink, self._activated)
         watcher = await self._new_watcher()
         await self._orders.restore()
         await self._keeper.restore()
@@ -343,146 +296,9 @@ class Daemon:
             with self._work.piece():
                 self._scheduler.observe(await self._inventory.refresh())
 
-    async def _new_callback(self) -> CallbackServer:
-        """Containers keep the address that they were started with, so the port is the same after a restart."""
-        sink = ResultSink(self.ports, self._conductor)
-        limits = CallbackLimits(body=self.settings.execution.result_limit)
-        if self._activated is not None:
-            host, port = self._activated.getsockname()[:2]
-            secret = callback_secret(self.settings.data_dir)
-            return CallbackServer(host, port, secret, sink, limits, listener=self._activated)
-        host = self.settings.callback.host
-        if host == "auto" and self.settings.runtime.engine == "processes":
-            host = "127.0.0.1"
-        elif host == "auto":
-            host = await self.engine.bridge_gateway()
-        return CallbackServer(
-            host,
-            self.settings.callback.port or remembered_port(self.settings.data_dir / "callback.port", host),
-            callback_secret(self.settings.data_dir),
-            sink,
-            limits,
-        )
-
     def callback_url(self, source: Address) -> str:
         assert self._callback is not None, "projects are started after the callback server"
         return self._callback.url(source)
-
-
-async def open_runtime(settings: Settings) -> "Callable[[Daemon], Projects | Processes]":
-    """What runs sources here. Raises EngineError if there is no compose that is new enough."""
-    if settings.runtime.engine == "processes":
-        return await _processes()
-    command = await discover(settings.runtime.compose or None)
-    composer = Composer(command, settings.data_dir / "compose-home", settings.runtime.docker_host)
-
-    def projects(daemon: Daemon) -> Projects:
-        return Projects(
-            daemon.engine,
-            composer,
-            _project_settings(settings, daemon.provider),
-            callback_url=daemon.callback_url,
-            clock=daemon.clock,
-            on_change=daemon.project_changed,
-            guard=Guard(settings.runtime.instance, _egress_settings(settings)),
-        )
-
-    return projects
-
-
-async def _processes() -> "Callable[[Daemon], Processes]":
-    """For the demo on a machine without an engine; the settings allow it on a devnet only."""
-    from ogpu_provider.devnet.handlers import sample_handlers
-    from ogpu_provider.devnet.network import cache_dir
-
-    samples = await sample_handlers(cache_dir())
-
-    def processes(daemon: Daemon) -> Processes:
-        return Processes(
-            samples,
-            daemon.settings.data_dir,
-            callback_url=daemon.callback_url,
-            provider=daemon.provider,
-            clock=daemon.clock,
-            on_change=daemon.project_changed,
-        )
-
-    return processes
-
-
-def callback_secret(data_dir: Path) -> bytes:
-    """What the callback addresses are derived from; made once, because running containers hold their address."""
-    path = data_dir / "callback.secret"
-    if not path.exists():
-        draft = path.with_suffix(".part")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        os.replace(draft, path)
-    return path.read_bytes()
-
-
-def remembered_port(path: Path, host: str) -> int:
-    """The port that was free when this was first asked; the same one ever after."""
-    if not path.exists():
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            path.write_text(str(probe.getsockname()[1]))
-    return int(path.read_text())
-
-
-def _cpu_slots(settings: Settings) -> int:
-    return settings.admission.cpu_slots or max(1, (os.cpu_count() or 2) // 2)
-
-
-def _admission_policy(settings: Settings) -> AdmissionPolicy:
-    chosen = settings.admission
-    return AdmissionPolicy(
-        min_payment=chosen.min_payment,
-        min_time_left=chosen.min_time_left,
-        deny_sources=_addresses(settings.sources.deny),
-        allow_clients=_addresses(chosen.allow_clients),
-        deny_clients=_addresses(chosen.deny_clients),
-        slots=SlotLimits(cpu_per_source=chosen.slots_per_source, gpu_per_device=chosen.slots_per_source),
-    )
-
-
-def _source_policy(settings: Settings) -> SourcePolicy:
-    serve = settings.sources.serve
-    listed = frozenset() if serve == "all" else _addresses(serve)
-    return SourcePolicy(
-        serve_all=serve == "all",
-        listed=listed,
-        denied=_addresses(settings.sources.deny),
-        compose_change=OnChange(settings.sources.on_change),
-    )
-
-
-def _path_policy(settings: Settings) -> Policy:
-    return Policy(
-        response_margin=settings.execution.response_margin,
-        max_run=settings.execution.max_run,
-        confirmations=settings.network.confirmations,
-    )
-
-
-def _egress_settings(settings: Settings) -> EgressSettings:
-    overrides = {Address(source): Egress(policy) for source, policy in settings.sources.egress.items()}
-    return EgressSettings(Egress(settings.runtime.egress), overrides, unfiltered=settings.unfiltered_egress)
-
-
-def _project_settings(settings: Settings, provider: Address) -> ProjectSettings:
-    return ProjectSettings(
-        instance=settings.runtime.instance,
-        data_dir=settings.data_dir,
-        provider=provider,
-        ready_timeout=settings.execution.ready_timeout,
-        pull_timeout=settings.execution.pull_timeout,
-    )
-
-
-def _addresses(texts: Iterable[str]) -> frozenset[Address]:
-    return frozenset(Address(text) for text in texts)
 
 
 def _first(errors: BaseExceptionGroup[ProviderError]) -> ProviderError:

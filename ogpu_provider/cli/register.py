@@ -109,7 +109,7 @@ async def register(
 async def _sit(config: Path | None, answers: "Answers", *, yes: bool, json: bool) -> None:
     from contextlib import AsyncExitStack
 
-    from ogpu_provider import daemon, telemetry
+    from ogpu_provider import assembly, telemetry
     from ogpu_provider.cli.terminal import Terminal
     from ogpu_provider.config import chosen_file
     from ogpu_provider.domain.clock import SystemClock
@@ -124,7 +124,7 @@ async def _sit(config: Path | None, answers: "Answers", *, yes: bool, json: bool
             answers=answers,
             talk=talk,
             clock=SystemClock(),
-            network_of=daemon.network_of,
+            network_of=assembly.network_of,
             stack=stack,
             examine=_examine,
         )

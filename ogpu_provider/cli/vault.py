@@ -174,7 +174,7 @@ async def _move(
 
 
 def _sitting(stack: AsyncExitStack, config: Path | None, *, yes: bool, json: bool, answers: Any = None) -> "Sitting":
-    from ogpu_provider import daemon, telemetry
+    from ogpu_provider import assembly, telemetry
     from ogpu_provider.cli.terminal import Terminal
     from ogpu_provider.config import chosen_file
     from ogpu_provider.domain.clock import SystemClock
@@ -186,7 +186,7 @@ def _sitting(stack: AsyncExitStack, config: Path | None, *, yes: bool, json: boo
         answers=answers or Answers(),
         talk=Terminal(yes=yes, out=sys.stderr if json else sys.stdout),
         clock=SystemClock(),
-        network_of=daemon.network_of,
+        network_of=assembly.network_of,
         stack=stack,
     )
 

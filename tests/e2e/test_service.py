@@ -13,7 +13,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from ogpu_provider.daemon import callback_secret
 from ogpu_provider.devnet import accounts
 from ogpu_provider.devnet.deployment import pair_and_fund
 from ogpu_provider.devnet.network import LocalNetwork
@@ -22,6 +21,7 @@ from ogpu_provider.devnet.publishing import publish_sample
 from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import COIN, Address
+from ogpu_provider.hosting import callback_secret
 from ogpu_provider.runtime.callback import CallbackServer
 from ogpu_provider.store.reader import SqliteReader, open_readonly
 from tests.systemd import FakeSystemd

@@ -4,8 +4,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ogpu_provider.assembly import network_of
 from ogpu_provider.chain.mastery import Unsigned
-from ogpu_provider.daemon import network_of
 from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.environment import Secret

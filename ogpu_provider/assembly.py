@@ -1,0 +1,50 @@
+"""The network's side of a process, built from the settings: which network, its endpoints, the key that signs."""
+
+from dataclasses import replace
+
+from ogpu_provider import config
+from ogpu_provider.chain.networks import Network, devnet, named, several
+from ogpu_provider.chain.pool import RpcPool
+from ogpu_provider.chain.rpc import Rpc
+from ogpu_provider.domain.errors import ConfigError
+from ogpu_provider.keys import keystore
+from ogpu_provider.keys.policy import Policy as SigningPolicy
+from ogpu_provider.keys.signer import Signer
+from ogpu_provider.settings import Settings
+
+
+def network_of(settings: Settings) -> Network:
+    """The network that the settings describe, with the operator's endpoints in place of the public ones."""
+    chosen = settings.network
+    if chosen.name == "devnet":
+        return devnet(chosen.rpc_url or "", chosen.ws_url or "", chosen.publish_url or "", chosen.gateway_url or "")
+    return named(chosen.name).at(
+        http_url=chosen.rpc_url or "",
+        ws_url=chosen.ws_url or "",
+        pin_url=chosen.publish_url or "",
+        gateway_url=chosen.gateway_url or "",
+    )
+
+
+def open_pool(settings: Settings, network: Network) -> RpcPool:
+    """Every endpoint that the operator names; the network's public one where there is none."""
+    chosen = settings.network
+    if chosen.rpc_urls and not (chosen.rpc_url or chosen.ws_url):
+        network = replace(network, http_url="", ws_url="")
+    return RpcPool([Rpc(end) for end in several(network, chosen.rpc_urls)], rate=chosen.rpc_rate)
+
+
+async def open_signer(settings: Settings, network: Network) -> Signer:
+    """Unlock the provider key. Raises KeyRefused, and ConfigError where the settings name no password."""
+    password = config.wallet_password(settings.wallet)
+    if password is None:
+        raise ConfigError(
+            "the settings do not say where the keystore's password is",
+            code="config.password",
+            remedy="set wallet.password_file, wallet.password_credential or wallet.password_fd",
+        )
+    key = await keystore.unlock(settings.keystore, password.reveal())
+    policy = SigningPolicy(
+        network.chain_id, key.address, network.nexus, network.terminal, fee_cap=settings.fees.max_fee
+    )
+    return Signer(key, policy)

@@ -1,0 +1,69 @@
+"""The settings, put into the terms of each part of the daemon."""
+
+import os
+from collections.abc import Iterable
+
+from ogpu_provider.domain.approval import OnChange
+from ogpu_provider.domain.units import Address
+from ogpu_provider.pipeline.ports import Policy
+from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.runtime.egress.guard import EgressSettings
+from ogpu_provider.runtime.egress.rules import Policy as Egress
+from ogpu_provider.runtime.projects import ProjectSettings
+from ogpu_provider.scheduler.requirements import SlotLimits
+from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.settings import Settings
+
+
+def cpu_slots(settings: Settings) -> int:
+    return settings.admission.cpu_slots or max(1, (os.cpu_count() or 2) // 2)
+
+
+def admission_policy(settings: Settings) -> AdmissionPolicy:
+    chosen = settings.admission
+    return AdmissionPolicy(
+        min_payment=chosen.min_payment,
+        min_time_left=chosen.min_time_left,
+        deny_sources=_addresses(settings.sources.deny),
+        allow_clients=_addresses(chosen.allow_clients),
+        deny_clients=_addresses(chosen.deny_clients),
+        slots=SlotLimits(cpu_per_source=chosen.slots_per_source, gpu_per_device=chosen.slots_per_source),
+    )
+
+
+def source_policy(settings: Settings) -> SourcePolicy:
+    serve = settings.sources.serve
+    listed = frozenset() if serve == "all" else _addresses(serve)
+    return SourcePolicy(
+        serve_all=serve == "all",
+        listed=listed,
+        denied=_addresses(settings.sources.deny),
+        compose_change=OnChange(settings.sources.on_change),
+    )
+
+
+def path_policy(settings: Settings) -> Policy:
+    return Policy(
+        response_margin=settings.execution.response_margin,
+        max_run=settings.execution.max_run,
+        confirmations=settings.network.confirmations,
+    )
+
+
+def egress_settings(settings: Settings) -> EgressSettings:
+    overrides = {Address(source): Egress(policy) for source, policy in settings.sources.egress.items()}
+    return EgressSettings(Egress(settings.runtime.egress), overrides, unfiltered=settings.unfiltered_egress)
+
+
+def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
+    return ProjectSettings(
+        instance=settings.runtime.instance,
+        data_dir=settings.data_dir,
+        provider=provider,
+        ready_timeout=settings.execution.ready_timeout,
+        pull_timeout=settings.execution.pull_timeout,
+    )
+
+
+def _addresses(texts: Iterable[str]) -> frozenset[Address]:
+    return frozenset(Address(text) for text in texts)
