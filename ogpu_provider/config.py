@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from ogpu_provider import environment
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.units import coin
-from ogpu_provider.settings import APP, Section, Settings, Wallet
+from ogpu_provider.settings import APP, Settings, Wallet
+from ogpu_provider.values import Section
 
 RESERVED = frozenset({"CONFIG", "DEBUG"})
 """Variables with our prefix that are not settings."""

@@ -1,83 +1,28 @@
 """What an operator can set, section by section, with meanings and defaults. `config.py` fills it."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from ogpu_provider.domain.units import COIN, Address, Wei, wei
+from ogpu_provider.domain.units import COIN, Wei
+from ogpu_provider.values import (
+    Addresses,
+    CoinAmount,
+    EgressPolicies,
+    EgressPolicy,
+    EndpointUrls,
+    HttpUrl,
+    Seconds,
+    Section,
+    Served,
+    SocketUrl,
+    UserPath,
+    listed,
+)
 
 APP = "ogpu-provider"
-
-
-def _wei(value: object) -> Wei:
-    try:
-        if isinstance(value, str):
-            return wei(value)
-    except (ValueError, ArithmeticError):
-        pass
-    raise ValueError('an amount in coin with at most 18 decimals, in quotes so that no digit is lost: "0.01"')
-
-
-def _address(value: object) -> Address:
-    if not isinstance(value, str) or not re.fullmatch(r"0x[0-9a-fA-F]{40}", value):
-        raise ValueError("an address is 0x and 40 hex digits")
-    from eth_utils.address import to_checksum_address
-
-    checksummed = to_checksum_address(value)
-    if value != checksummed and value[2:] not in (value[2:].lower(), value[2:].upper()):
-        raise ValueError("the address has a wrong checksum: a digit or a letter's case is mistaken")
-    return Address(checksummed)
-
-
-def _listed(value: object) -> object:
-    """Variables hold lists as comma-separated text."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _paired(value: object) -> object:
-    """Variables hold a table as comma-separated name=value."""
-    if isinstance(value, str):
-        return dict(part.strip().partition("=")[::2] for part in value.split(",") if part.strip())
-    return value
-
-
-def _served(value: object) -> object:
-    return value if value == "all" else _listed(value)
-
-
-def _web(*schemes: str) -> BeforeValidator:
-    def check(value: object) -> object:
-        if isinstance(value, str) and value.partition("://")[0] not in schemes:
-            raise ValueError(f"a URL that starts with {' or '.join(s + '://' for s in schemes)}")
-        return value
-
-    return BeforeValidator(check)
-
-
-def _home(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) else value
-
-
-CoinAmount = Annotated[int, BeforeValidator(_wei)]
-AddressText = Annotated[str, BeforeValidator(_address)]
-Addresses = Annotated[tuple[AddressText, ...], BeforeValidator(_listed)]
-Served = Annotated[Literal["all"] | tuple[AddressText, ...], BeforeValidator(_served)]
-EgressPolicy = Literal["none", "callback-only", "internet"]
-EgressPolicies = Annotated[dict[AddressText, EgressPolicy], BeforeValidator(_paired)]
-HttpUrl = Annotated[str, _web("http", "https")]
-EndpointUrls = Annotated[tuple[Annotated[str, _web("http", "https", "ws", "wss")], ...], BeforeValidator(_listed)]
-SocketUrl = Annotated[str, _web("ws", "wss")]
-UserPath = Annotated[Path, BeforeValidator(_home)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Network(Section):
@@ -174,7 +119,7 @@ class Runtime(Section):
         "docker", description="What runs sources. processes is for the demo on a devnet: it isolates nothing."
     )
     docker_host: str | None = Field(None, description="Engine's socket, unix:///…; unset: the engine's default.")
-    compose: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    compose: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         (), description="Compose command, as a list of words; empty: the first one found that is new enough."
     )
     instance: str = Field(

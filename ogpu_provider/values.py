@@ -1,0 +1,77 @@
+"""What an operator writes in a setting, and what it is read as: amounts, addresses, lists, URLs, paths."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ogpu_provider.domain.units import Address, Wei, wei
+
+
+def _wei(value: object) -> Wei:
+    try:
+        if isinstance(value, str):
+            return wei(value)
+    except (ValueError, ArithmeticError):
+        pass
+    raise ValueError('an amount in coin with at most 18 decimals, in quotes so that no digit is lost: "0.01"')
+
+
+def _address(value: object) -> Address:
+    if not isinstance(value, str) or not re.fullmatch(r"0x[0-9a-fA-F]{40}", value):
+        raise ValueError("an address is 0x and 40 hex digits")
+    from eth_utils.address import to_checksum_address
+
+    checksummed = to_checksum_address(value)
+    if value != checksummed and value[2:] not in (value[2:].lower(), value[2:].upper()):
+        raise ValueError("the address has a wrong checksum: a digit or a letter's case is mistaken")
+    return Address(checksummed)
+
+
+def listed(value: object) -> object:
+    """Variables hold lists as comma-separated text."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _paired(value: object) -> object:
+    """Variables hold a table as comma-separated name=value."""
+    if isinstance(value, str):
+        return dict(part.strip().partition("=")[::2] for part in value.split(",") if part.strip())
+    return value
+
+
+def _served(value: object) -> object:
+    return value if value == "all" else listed(value)
+
+
+def _web(*schemes: str) -> BeforeValidator:
+    def check(value: object) -> object:
+        if isinstance(value, str) and value.partition("://")[0] not in schemes:
+            raise ValueError(f"a URL that starts with {' or '.join(s + '://' for s in schemes)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _home(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
+CoinAmount = Annotated[int, BeforeValidator(_wei)]
+AddressText = Annotated[str, BeforeValidator(_address)]
+Addresses = Annotated[tuple[AddressText, ...], BeforeValidator(listed)]
+Served = Annotated[Literal["all"] | tuple[AddressText, ...], BeforeValidator(_served)]
+EgressPolicy = Literal["none", "callback-only", "internet"]
+EgressPolicies = Annotated[dict[AddressText, EgressPolicy], BeforeValidator(_paired)]
+HttpUrl = Annotated[str, _web("http", "https")]
+EndpointUrls = Annotated[tuple[Annotated[str, _web("http", "https", "ws", "wss")], ...], BeforeValidator(listed)]
+SocketUrl = Annotated[str, _web("ws", "wss")]
+UserPath = Annotated[Path, BeforeValidator(_home)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
