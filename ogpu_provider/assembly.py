@@ -26,12 +26,17 @@ def network_of(settings: Settings) -> Network:
     )
 
 
-def open_pool(settings: Settings, network: Network) -> RpcPool:
-    """Every endpoint that the operator names; the network's public one where there is none."""
+def endpoints(settings: Settings, network: Network) -> list[Network]:
+    """The network through every endpoint that the operator names; through its public one where there is none."""
     chosen = settings.network
     if chosen.rpc_urls and not (chosen.rpc_url or chosen.ws_url):
         network = replace(network, http_url="", ws_url="")
-    return RpcPool([Rpc(end) for end in several(network, chosen.rpc_urls)], rate=chosen.rpc_rate)
+    return several(network, chosen.rpc_urls)
+
+
+def open_pool(settings: Settings, network: Network) -> RpcPool:
+    """All endpoints as one."""
+    return RpcPool([Rpc(end) for end in endpoints(settings, network)], rate=settings.network.rpc_rate)
 
 
 async def open_signer(settings: Settings, network: Network) -> Signer:

@@ -142,11 +142,25 @@ class Engine(Protocol):
 
     async def trial(self, trial: "Trial") -> "Outcome": ...
 
+    async def unheld(self) -> str:
+        """Why the egress of this daemon's running sources is not held, or could not be; empty if it is."""
+        ...
+
 
 class Gpus(Protocol):
     async def nvidia(self) -> "Survey": ...
 
     async def amd(self) -> "Reading": ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFacts:
+    """One RPC endpoint by its host, never its URL: chain id and newest block, or why it does not say."""
+
+    name: str
+    chain_id: int | None = None
+    head: int | None = None
+    problem: str = ""
 
 
 class Chain(Protocol):
@@ -162,6 +176,10 @@ class Chain(Protocol):
 
     async def head(self) -> tuple[int, int]:
         """Number and unix time of the newest block."""
+        ...
+
+    async def endpoints(self) -> Sequence[EndpointFacts]:
+        """Every endpoint that the settings name, in the daemon's order."""
         ...
 
     async def socket_head(self) -> int:
@@ -193,10 +211,13 @@ class Web(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JournalFacts:
+    """`ended`: code and sentence of what ended the last daemon, if it ended by itself."""
+
     chain_id: int | None
     provider: str | None
     highest_nonce: int | None
     damage: tuple[str, ...] = ()
+    ended: str = ""
 
 
 class Books(Protocol):

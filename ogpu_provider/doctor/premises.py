@@ -13,6 +13,7 @@ _DISPLAY = ("0x03", "0x12")  # PCI classes: display controllers, processing acce
 _PCI = Path("/sys/bus/pci/devices")
 SOURCES_LOOKED_AT = 50
 _SOCKET_UNIT = Path("/etc/systemd/system/ogpu-provider.socket")
+SERVICE_UNIT = _SOCKET_UNIT.with_suffix(".service")
 
 
 async def cards_on_the_bus(context: Context, vendor: str) -> int:

@@ -10,11 +10,13 @@ import resource
 import socket
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ogpu_provider.chain.networks import Network, devnet, named
+from ogpu_provider.assembly import endpoints, network_of
+from ogpu_provider.chain.networks import Network
 from ogpu_provider.doctor.ports import Context, FileFacts, JournalFacts, Room
 from ogpu_provider.doctor.probes_chain import NodeChain, PlainWeb
 from ogpu_provider.doctor.probes_engine import DockerEngine
@@ -37,21 +39,13 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFCHR: "device
 _TIME_ERROR = 5  # adjtimex: the clock is not synchronised
 
 
-def network_of(settings: "Settings") -> Network:
-    """The network that the settings describe. Raises ConfigError."""
-    chosen = settings.network
-    ends = (chosen.rpc_url or "", chosen.ws_url or "", chosen.publish_url or "", chosen.gateway_url or "")
-    if chosen.name == "devnet":
-        return devnet(*ends)
-    return named(chosen.name).at(http_url=ends[0], ws_url=ends[1], pin_url=ends[2], gateway_url=ends[3])
-
-
 @contextlib.asynccontextmanager
 async def opened(settings: "Settings") -> AsyncIterator[Context]:
     """This host, as the checks see it. Raises ConfigError."""
-    network = network_of(settings)
+    ends = endpoints(settings, network_of(settings))
+    network = _main(ends)
     async with contextlib.AsyncExitStack() as stack:
-        chain, web, engine = NodeChain(network), PlainWeb(), DockerEngine(settings)
+        chain, web, engine = NodeChain(network, ends), PlainWeb(), DockerEngine(settings)
         for part in (chain, web, engine):
             stack.push_async_callback(part.aclose)
         yield Context(
@@ -66,6 +60,12 @@ async def opened(settings: "Settings") -> AsyncIterator[Context]:
             web=web,
             books=HostBooks(settings),
         )
+
+
+def _main(ends: Sequence[Network]) -> Network:
+    """The endpoint that is looked at closely: the first that speaks HTTP, with the first websocket there is."""
+    first = next((end for end in ends if end.http_url), ends[0])
+    return replace(first, ws_url=first.ws_url or next((end.ws_url for end in ends if end.ws_url), ""))
 
 
 async def in_thread(work: Callable[[], T]) -> T:
@@ -288,6 +288,7 @@ class HostBooks:
                 provider=meta.get("provider"),
                 highest_nonce=await reader.highest_nonce(),
                 damage=tuple(await reader.integrity_check()),
+                ended=meta.get("ended", ""),
             )
         finally:
             with contextlib.suppress(ProviderError):

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ogpu_provider.chain.networks import Network
-from ogpu_provider.domain.errors import RpcUnavailable
+from ogpu_provider.doctor.ports import EndpointFacts
+from ogpu_provider.domain.errors import ProviderError, RpcUnavailable
 from ogpu_provider.domain.units import ZERO_ADDRESS, Address, Wei
 
 if TYPE_CHECKING:
@@ -26,8 +28,11 @@ _ANNOUNCED = 15.0
 
 
 class NodeChain:
-    def __init__(self, network: Network) -> None:
+    """`network`: through the endpoint that is looked at closely. `ends`: through each that there is."""
+
+    def __init__(self, network: Network, ends: Sequence[Network] = ()) -> None:
         self._network = network
+        self._ends = tuple(ends) or (network,)
         self._stack = AsyncExitStack()
         self._client: httpx.AsyncClient | None = None
         self._reader: tuple[ChainReader, Wallet] | None = None
@@ -35,6 +40,31 @@ class NodeChain:
 
     async def chain_id(self) -> int:
         return _number(await self._plain("eth_chainId"))
+
+    async def endpoints(self) -> Sequence[EndpointFacts]:
+        return await asyncio.gather(*map(self._endpoint, self._ends))
+
+    async def _endpoint(self, end: Network) -> EndpointFacts:
+        name = urlsplit(end.http_url or end.ws_url).netloc.rpartition("@")[2]
+        try:
+            if end.http_url:
+                chain_id = _number(await self._plain("eth_chainId", url=end.http_url))
+                return EndpointFacts(name, chain_id, _number(await self._plain("eth_blockNumber", url=end.http_url)))
+            async with asyncio.timeout(_SECONDS):
+                return EndpointFacts(name, end.chain_id, await self._announcing(end))
+        except (ProviderError, TimeoutError) as error:
+            return EndpointFacts(name, problem=_reason(error))
+
+    async def _announcing(self, end: Network) -> int:
+        """Newest block of an endpoint that speaks by websocket only; its chain is checked on the way."""
+        from ogpu_provider.chain.rpc import Rpc
+
+        async with Rpc(end, timeout=_SECONDS) as rpc:
+            while True:
+                try:
+                    return _number(await rpc.call("eth_blockNumber"))
+                except RpcUnavailable:
+                    await asyncio.sleep(0.2)  # not connected yet; whoever asks has a time limit
 
     async def empty_contracts(self) -> Sequence[Address]:
         codes = [await self._plain("eth_getCode", address, "latest") for address in self._network.contracts]
@@ -99,7 +129,7 @@ class NodeChain:
                 self._reader = ChainReader(rpc, self._network, ZERO_ADDRESS), Wallet(rpc, self._network)
             return self._reader
 
-    async def _plain(self, method: str, *params: object) -> Any:
+    async def _plain(self, method: str, *params: object, url: str = "") -> Any:
         import httpx
 
         if self._client is None:
@@ -107,7 +137,7 @@ class NodeChain:
             self._stack.push_async_callback(self._client.aclose)
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
         try:
-            answer = await self._client.post(self._network.http_url, json=body)
+            answer = await self._client.post(url or self._network.http_url, json=body)
             found = answer.json()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise RpcUnavailable(f"{method}: {_reason(error)}") from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ogpu_provider.doctor.ports import EngineFacts
 from ogpu_provider.domain.errors import EngineError
+from ogpu_provider.domain.units import Address
 
 if TYPE_CHECKING:
     from ogpu_provider.runtime.engine import Engine
@@ -47,6 +48,17 @@ class DockerEngine:
         if host is not None and not host.startswith("unix://"):
             raise EngineError("the engine is on another host: nothing of this one can be lent to a container there")
         return await attempt(self._connected(), trial, seconds=20.0)
+
+    async def unheld(self) -> str:
+        from ogpu_provider.runtime.compose import render
+        from ogpu_provider.runtime.egress import guard
+
+        instance = self._settings.runtime.instance
+        found = await self._connected().containers({render.INSTANCE: instance})
+        serving = {
+            Address(each.labels[render.SOURCE]) for each in found if each.running and render.SOURCE in each.labels
+        }
+        return await guard.problem(instance, sorted(serving))
 
     async def aclose(self) -> None:
         if self._engine is not None:

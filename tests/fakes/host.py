@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ogpu_provider.chain.networks import TESTNET, Network
 from ogpu_provider.chain.wallet import FeeData, Pairing, VaultAccount, VaultTerms
-from ogpu_provider.doctor.ports import Context, EngineFacts, FileFacts, JournalFacts, Room
+from ogpu_provider.doctor.ports import Context, EndpointFacts, EngineFacts, FileFacts, JournalFacts, Room
 from ogpu_provider.domain.errors import EngineError, ProviderError
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import DeliveryMethod, Environment, SourceParams, SourceStatus
@@ -141,7 +141,6 @@ class FakeMachine:
         self.synchronised: bool | None = True
         self.programs: dict[str, tuple[int, str]] = {
             "nvidia-ctk": (0, "NVIDIA Container Toolkit CLI version 1.19.1\ncommit: 12ab\n"),
-            "iptables": (0, "".join(f"-A DOCKER-USER -s 172.17.0.0/16 -d {net} -j DROP\n" for net in CLOSED)),
         }
         self.taken: dict[tuple[str, int], str] = {}
         self.listener = FakeListener()
@@ -160,9 +159,6 @@ class FakeMachine:
 
     async def lend_listener(self, host: str, port: int) -> FakeListener:
         return self.listener
-
-
-CLOSED = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10")
 
 
 class FakeEngine:
@@ -192,6 +188,7 @@ class FakeEngine:
         self.gpu_outcome = Outcome(0, f"GPU 0: NVIDIA H100 (UUID: {UUID})\n")
         self.callback_outcome: Outcome | ProviderError = Outcome(0, "reached\n")
         self.trials: list[Trial] = []
+        self.open = ""
 
     async def facts(self) -> EngineFacts:
         if self.down is not None:
@@ -214,6 +211,9 @@ class FakeEngine:
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome
+
+    async def unheld(self) -> str:
+        return self.open
 
 
 class FakeGpus:
@@ -244,6 +244,7 @@ class FakeChain:
         self.coin = COIN
         self.price = 10**9
         self.transactions = 6
+        self.others: dict[str, EndpointFacts] = {}
         self.account = VaultAccount(0, 200 * COIN, 0, 0, 0, 0, True, False)
         self.minimum = 100 * COIN
         self.pair = Pairing(MASTER, True, "", "")
@@ -261,6 +262,11 @@ class FakeChain:
         self._clock.time += self.slow
         now = int(self._clock.time - self.behind)
         return (1000, NOW) if self.stands else (now - NOW + 1000, now)
+
+    async def endpoints(self) -> Sequence[EndpointFacts]:
+        first = EndpointFacts("testnet.example.org", self.id, 1000)
+        second = EndpointFacts("second.example.org", self.id, 999)
+        return tuple(({end.name: end for end in (first, second)} | self.others).values())
 
     async def socket_head(self) -> int:
         if isinstance(self.socket, ProviderError):

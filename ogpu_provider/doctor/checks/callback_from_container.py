@@ -40,6 +40,6 @@ CHECK = Check(
     meaning="Results are posted once. If a container cannot reach the callback, every task ends without a result.",
     remedy="let the host's firewall take connections from the engine's bridges, e.g. `ufw allow in on docker0`",
     look=look,
-    needs=("engine_reachable", "callback_port"),
+    needs=("engine_reachable", "callback_host", "callback_port"),
     seconds=60.0,
 )

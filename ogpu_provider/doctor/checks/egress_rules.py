@@ -1,39 +1,57 @@
 """Are containers kept out of the networks of this host?"""
 
+import re
+from pathlib import Path
+
 from ogpu_provider.doctor.check import Check, Seen, failed, ok, skipped, unknown
 from ogpu_provider.doctor.finding import Severity, Topic
 from ogpu_provider.doctor.ports import Context
+from ogpu_provider.doctor.premises import SERVICE_UNIT
 
-CLOSED = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10")
+_CAP_NET_ADMIN = 12
 
 
 async def look(context: Context) -> Seen:
+    """The daemon's own verdict, so that the two never disagree."""
     if context.settings.runtime.engine != "docker":
         return skipped("runtime.engine is processes: there are no containers to keep in")
-    answer = await context.machine.run("iptables", "-w", "2", "-S")
-    if answer is None:
-        return failed("there is no iptables here, so no rules either")
-    if answer[0] != 0:
-        return unknown(f"the firewall's rules cannot be read by this user: {answer[1].strip()[:120]}")
-    rules = [line for line in answer[1].splitlines() if line.endswith(("DROP", "REJECT")) or " -j REJECT" in line]
-    missing = [net for net in CLOSED if not any(f"-d {net} " in rule for rule in rules)]
-    return (
-        failed(f"nothing keeps containers from {', '.join(missing)}") if missing else ok("private networks are closed")
-    )
+    problem = await context.engine.unheld()
+    if not problem:
+        return ok("the rules of sources can be set, and are there for those that run")
+    if not await _may_look(context):
+        if await context.files.stat(SERVICE_UNIT) is not None:
+            return unknown(f"this user may not look, the service may; ask again as root ({problem})")
+        return failed(problem, Severity.WARNING)
+    return failed(problem, Severity.WARNING if _waived(context) else Severity.ERROR)
+
+
+async def _may_look(context: Context) -> bool:
+    status = await context.files.text(Path("/proc/self/status")) or ""
+    held = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return held is None or bool(int(held[1], 16) >> _CAP_NET_ADMIN & 1)
+
+
+def _waived(context: Context) -> bool:
+    """Whether the daemon runs sources all the same; it does so for the policy `internet` only."""
+    settings = context.settings
+    policies = {settings.runtime.egress, *settings.sources.egress.values()}
+    return settings.unfiltered_egress and policies == {"internet"}
 
 
 CHECK = Check(
     id="egress_rules",
     topic=Topic.SERVICES,
-    severity=Severity.WARNING,
+    severity=Severity.ERROR,
     title="egress of containers",
     meaning=(
-        "A source's container can reach whatever this host can: the local network, a cloud's metadata service with its "
-        "credentials, other people's machines."
+        "Rules in the firewall keep a source's containers from the local network, a cloud's metadata service and other "
+        "people's machines. Where they cannot be set, the daemon starts no source, unless its operator waives them."
     ),
     remedy=(
-        "drop those networks in the chain DOCKER-USER, e.g. `iptables -I DOCKER-USER -d 169.254.0.0/16 -j DROP` for "
-        "each, after accepting the callback address; or keep this host in a network of its own"
+        "install iptables and run the daemon as root or with CAP_NET_ADMIN (`ogpu-provider service install` does); on "
+        "a host in a network of its own, runtime.unfiltered_egress = true waives them"
     ),
     look=look,
+    needs=("engine_reachable",),
+    seconds=40.0,
 )

@@ -9,7 +9,8 @@ from ogpu_provider.doctor.ports import Context
 
 
 async def look(context: Context) -> Seen:
-    plain = [url for url in (context.network.http_url, context.network.ws_url) if url and not _safe(url)]
+    named = (context.network.http_url, context.network.ws_url, *context.settings.network.rpc_urls)
+    plain = [url for url in named if url and not _safe(url)]
     hosts = sorted({urlsplit(url).hostname or "" for url in plain})
     return failed(f"not encrypted: {', '.join(hosts)}") if plain else ok("encrypted, or on this host")
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ogpu_provider.chain.networks import TESTNET
 from ogpu_provider.chain.wallet import Pairing
 from ogpu_provider.doctor.finding import Severity
-from ogpu_provider.doctor.ports import JournalFacts, Room
+from ogpu_provider.doctor.ports import EndpointFacts, JournalFacts, Room
 from ogpu_provider.domain.errors import EngineError, KeyRefused, RpcUnavailable, StoreError
 from ogpu_provider.domain.source import Environment, SourceStatus
 from ogpu_provider.domain.units import COIN, Address
@@ -379,6 +380,27 @@ def slow_node(host: FakeHost) -> None:
     host.chain.slow = 0.9
 
 
+@fault("rpc_endpoints", W, "second.example.org: eth_chainId: refused")
+def second_node_down(host: FakeHost) -> None:
+    host.chain.others["second.example.org"] = EndpointFacts("second.example.org", problem="eth_chainId: refused")
+
+
+@fault("rpc_endpoints", W, "second.example.org is on chain 1")
+def second_node_of_another_chain(host: FakeHost) -> None:
+    host.chain.others["second.example.org"] = EndpointFacts("second.example.org", 1, 20_000_000)
+
+
+@fault("rpc_endpoints", W, "second.example.org is 80 blocks behind")
+def second_node_behind(host: FakeHost) -> None:
+    host.chain.others["second.example.org"] = EndpointFacts("second.example.org", host.chain.id, 920)
+
+
+@fault("rpc_endpoints", E, "testnet.example.org: no answer")
+def no_node_at_all(host: FakeHost) -> None:
+    for name in ("testnet.example.org", "second.example.org"):
+        host.chain.others[name] = EndpointFacts(name, problem="no answer")
+
+
 @fault("rpc_websocket", W, "no websocket endpoint")
 def no_websocket(host: FakeHost) -> None:
     host.network = replace(host.network, ws_url="")
@@ -392,6 +414,11 @@ def websocket_down(host: FakeHost) -> None:
 @fault("rpc_encrypted", W, "rpc.example.org")
 def plain_rpc(host: FakeHost) -> None:
     host.network = replace(host.network, http_url="http://rpc.example.org:8545")
+
+
+@fault("rpc_encrypted", W, "second.example.org")
+def plain_second_rpc(host: FakeHost) -> None:
+    host.set(network={"name": "testnet", "rpc_urls": ["http://second.example.org"]})
 
 
 @fault("clock_chain", W, "40 s old")
@@ -448,21 +475,27 @@ def connection_refused(host: FakeHost) -> None:
     host.engine.callback_outcome = Outcome(1, "bash: connect: Connection refused")
 
 
-@fault("egress_rules", W, "169.254.0.0/16")
-def no_egress_rules(host: FakeHost) -> None:
-    host.machine.programs["iptables"] = (0, "-P FORWARD ACCEPT\n-N DOCKER-USER\n-A DOCKER-USER -j RETURN\n")
+@fault("egress_rules", E, "no rules for")
+def running_without_rules(host: FakeHost) -> None:
+    host.engine.open = f"IPv4: no rules for {SOURCE}"
 
 
-@fault("egress_rules", W, "169.254.0.0/16")
-def metadata_service_left_open(host: FakeHost) -> None:
-    code, rules = host.machine.programs["iptables"]
-    left = [rule for rule in rules.splitlines() if "169.254" not in rule]
-    host.machine.programs["iptables"] = (code, "\n".join(left))
+@fault("egress_rules", W, "exit code 1")
+def firewall_that_nobody_may_change_and_a_waiver(host: FakeHost) -> None:
+    host.set(runtime={"unfiltered_egress": True})
+    host.engine.open = "the firewall cannot be read or changed: exit code 1"
 
 
-@fault("egress_rules", W, "no iptables")
-def no_iptables(host: FakeHost) -> None:
-    del host.machine.programs["iptables"]
+@fault("egress_rules", E, "exit code 1")
+def a_waiver_that_does_not_reach_far_enough(host: FakeHost) -> None:
+    host.set(runtime={"unfiltered_egress": True, "egress": "callback-only"})
+    host.engine.open = "the firewall cannot be read or changed: exit code 1"
+
+
+@fault("egress_rules", W, "Permission denied")
+def a_user_who_may_not_look(host: FakeHost) -> None:
+    host.files.texts["/proc/self/status"] = "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
+    host.engine.open = "the firewall cannot be read or changed: Permission denied"
 
 
 # files
@@ -636,6 +669,12 @@ def source_for_other_devices(host: FakeHost) -> None:
 @fault("foreign_nonce", W, "3 transaction(s)")
 def key_used_elsewhere(host: FakeHost) -> None:
     host.chain.transactions = 9
+
+
+@fault("foreign_nonce", E, "ended the last daemon")
+def a_daemon_that_found_somebody_elses_transaction(host: FakeHost) -> None:
+    ended = "chain.foreign_nonce: the chain has a transaction with nonce 6 that this daemon never signed"
+    host.books.kept = JournalFacts(TESTNET.chain_id, PROVIDER, 5, ended=ended)
 
 
 @fault("other_daemon", W, "process 99")

@@ -1,6 +1,7 @@
 """Each check is silent on a host in order, and finds each fault planted in it."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,31 @@ async def test_a_port_that_systemd_holds_for_us_is_ours() -> None:
     host.files.texts[unit] = "[Socket]\nListenStream=172.17.0.1:20755\n"
     findings = {f.id: f for f in await run(host.context, CHECKS)}
     assert findings["callback_port"].failed_hard
+
+
+async def test_a_user_who_may_not_look_at_the_firewall_says_nothing_of_the_service() -> None:
+    host = FakeHost()
+    host.files.facts["/etc/systemd/system/ogpu-provider.service"] = file(0o644)
+    host.files.texts["/proc/self/status"] = "CapEff:\t0000000000000000\n"
+    host.engine.open = "the firewall cannot be read or changed: Permission denied"
+    [finding] = await run(host.context, [BY_ID["egress_rules"]])
+    assert finding.status is Status.UNKNOWN
+    assert "Permission denied" in finding.found
+
+
+async def test_the_document_names_more_than_forty_planted_faults() -> None:
+    """What `doctor --json` prints, for every fault: that check failed, with the texts that a script needs."""
+    named = set()
+    for fault in FAULTS:
+        host = FakeHost()
+        fault.plant(host)
+        row = json.loads(json.dumps((await run(host.context, [BY_ID[fault.check]]))[0].document()))
+        assert set(row) == {"id", "status", "severity", "found", "meaning", "remedy", "fixable"}
+        assert all((row["found"], row["meaning"], row["remedy"]))
+        if row["status"] == "failed":
+            named.add(row["id"])
+    assert len(named) >= 40
+    assert named == {check.id for check in CHECKS}
 
 
 async def test_processes_need_no_engine() -> None:

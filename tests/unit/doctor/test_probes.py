@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ogpu_provider.chain.networks import devnet
-from ogpu_provider.doctor.probes import HostBooks, HostFiles, HostMachine, in_thread, network_of
+from ogpu_provider.chain.networks import devnet, several
+from ogpu_provider.doctor.probes import HostBooks, HostFiles, HostMachine, in_thread, opened
 from ogpu_provider.doctor.probes_chain import NodeChain, PlainWeb
 from ogpu_provider.doctor.probes_engine import facts_of
 from ogpu_provider.domain.errors import EngineError, KeyRefused, RpcUnavailable
@@ -166,12 +166,24 @@ async def test_books_that_are_not_there(tmp_path: Path) -> None:
         await books.address()
 
 
-def test_the_operators_endpoints_replace_the_public_ones() -> None:
-    chosen = {"name": "testnet", "rpc_url": "https://node.example.org", "gateway_url": "https://gate.example.org/"}
-    network = network_of(Settings.model_validate({"network": chosen}))
-    assert (network.name, network.http_url, network.ws_url) == ("testnet", "https://node.example.org", "")
-    assert network.gateway_url == "https://gate.example.org/"
-    assert network.pin_url.startswith("https://capi.")
+async def test_every_endpoint_is_asked_and_none_hides_another() -> None:
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{"result":"0x42f"}'
+    async with await serve(answer) as server:
+        good = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        ends = several(devnet(good), ["http://user:hunter2@127.0.0.1:9/?key=hunter2"])
+        chain = NodeChain(ends[0], ends)
+        first, second = await chain.endpoints()
+        await chain.aclose()
+    assert (first.name, first.chain_id, first.head, first.problem) == (good.removeprefix("http://"), 1071, 1071, "")
+    assert (second.name, second.chain_id, second.head) == ("127.0.0.1:9", None, None)
+    assert second.problem
+    assert "hunter2" not in repr(second)
+
+
+async def test_the_doctor_looks_at_the_endpoints_that_the_daemon_uses() -> None:
+    chosen = {"name": "testnet", "rpc_urls": ["wss://ws.example.org", "https://node.example.org"]}
+    async with opened(Settings.model_validate({"network": chosen})) as context:
+        assert (context.network.http_url, context.network.ws_url) == (chosen["rpc_urls"][1], chosen["rpc_urls"][0])
 
 
 async def test_an_engine_that_says_nothing_is_unreachable_soon(tmp_path: Path) -> None:
