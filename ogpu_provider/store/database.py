@@ -19,13 +19,14 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 BUSY_TIMEOUT_MS = 30_000
-_MIGRATIONS = "migrations"
+JOURNAL = "migrations"
+"""Folder with the schema of the provider's journal; another kind of file has a folder of its own."""
 _REBUILD = "move the file away to start a new journal from the chain, or restore a copy"
 
 
-def migrations() -> list[tuple[int, str]]:
+def migrations(schema: str = JOURNAL) -> list[tuple[int, str]]:
     """Number and SQL of every migration, ascending; the last number is the schema of this release."""
-    folder = resources.files("ogpu_provider.store").joinpath(_MIGRATIONS)
+    folder = resources.files("ogpu_provider.store").joinpath(schema)
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [(int(f.name.split("_")[0]), f.read_text("utf-8")) for f in files]
 
@@ -48,11 +49,16 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 class Database:
-    """A connection that lives on its own thread, so that the event loop never waits for the disk."""
+    """A connection that lives on its own thread, so that the event loop never waits for the disk.
 
-    def __init__(self, path: Path, *, readonly: bool) -> None:
+    `schema`: the folder that makes the file. `shared`: write although a daemon holds the file, for a command beside it.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool, schema: str = JOURNAL, shared: bool = False) -> None:
         self.path = path
         self._readonly = readonly
+        self._schema = schema
+        self._shared = shared
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
@@ -141,8 +147,9 @@ class Database:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             # A file of its own: closing any descriptor of the database would drop SQLite's locks on it.
-            self._lock = os.open(self.path.with_name(self.path.name + ".lock"), flags, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._shared:
+                self._lock = os.open(self.path.with_name(self.path.name + ".lock"), flags, 0o600)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             descriptor = os.open(self.path, flags, 0o600)
             os.fchmod(descriptor, 0o600)
             os.close(descriptor)
@@ -155,7 +162,7 @@ class Database:
 
     def _check_schema(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        steps = migrations()
+        steps = migrations(self._schema)
         newest = steps[-1][0]
         if version > newest:
             raise StoreError(

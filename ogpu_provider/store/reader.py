@@ -1,31 +1,25 @@
 """Questions to the journal. The daemon asks through its store, the command line through `open_readonly`."""
 
-import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import TypeVar
 
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.earnings import Entry
-from ogpu_provider.domain.intent import IntentRow, SignedTx
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import OVER, JournalLine, Task, TaskState
 from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store.database import Database
+from ogpu_provider.store.outbox import OutboxReader
 from ogpu_provider.store.rows import (
-    Row,
     approval_of,
     entry_of,
-    intent_of,
     line_of,
-    signed_of,
     source_of,
     task_of,
     wish_of,
 )
 
-T = TypeVar("T")
 RUNS = 100
 """So many of the last runs of a function say how long it takes."""
 
@@ -45,26 +39,8 @@ _FEES = (  # a transaction that failed, or did nothing, cost its fee all the sam
 )
 
 
-class SqliteReader:
+class SqliteReader(OutboxReader):
     """Reads of one journal file. Every method may raise StoreError."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @property
-    def path(self) -> Path:
-        return self._database.path
-
-    async def close(self) -> None:
-        await self._database.close()
-
-    async def integrity_check(self) -> list[str]:
-        """What SQLite finds wrong with the file; empty if nothing."""
-        return await self._database.integrity_check()
-
-    async def meta(self) -> dict[str, str]:
-        """`chain_id` and `provider`: whose journal this is. `ended`: why the last daemon ended by itself."""
-        return await self._database.read(lambda c: dict(c.execute("SELECT key, value FROM meta")))
 
     async def cursor(self) -> tuple[int, Hash] | None:
         return await self._one("SELECT number, hash FROM cursor", lambda row: (row["number"], Hash(row["hash"])))
@@ -149,49 +125,6 @@ class SqliteReader:
         """Settled payments and fees paid, as of when the journal learnt of them, at or after `since`; oldest first."""
         found = await self._all(_PAYMENTS, entry_of, since) + await self._all(_FEES, entry_of, since)
         return sorted(found, key=lambda entry: entry.at)
-
-    async def intent(self, key: str) -> IntentRow | None:
-        return await self._one("SELECT * FROM intents WHERE key = ?", intent_of, key)
-
-    async def intents_of(self, subject: Address) -> list[IntentRow]:
-        """Every transaction planned about a task or source, with its hash, block and fee, in order of planning."""
-        return await self._all("SELECT * FROM intents WHERE subject = ? ORDER BY seq", intent_of, subject)
-
-    async def open_intents(self) -> list[IntentRow]:
-        sql = "SELECT * FROM intents WHERE state NOT IN ('confirmed', 'reverted', 'abandoned') ORDER BY seq"
-        return await self._all(sql, intent_of)
-
-    async def signed(self, key: str) -> list[SignedTx]:
-        return await self._all("SELECT * FROM signed WHERE intent_key = ? ORDER BY seq", signed_of, key)
-
-    async def highest_nonce(self) -> int | None:
-        found: int | None = await self._one("SELECT max(nonce) AS nonce FROM signed", lambda row: row["nonce"])
-        return found
-
-    async def signed_at(self, nonce: int) -> list[SignedTx]:
-        return await self._all("SELECT * FROM signed WHERE nonce = ? ORDER BY seq", signed_of, nonce)
-
-    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
-        sql = (
-            "SELECT signed.*, intents.* FROM intents JOIN signed ON signed.hash = intents.tx_hash "
-            "WHERE intents.state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL "
-            "AND updated_at >= ? ORDER BY updated_at"
-        )
-        return await self._all(sql, lambda row: (intent_of(row), signed_of(row)), at)
-
-    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
-        sql = "SELECT intents.* FROM intents JOIN signed ON signed.intent_key = intents.key WHERE signed.hash = ?"
-        return await self._one(sql, intent_of, tx_hash)
-
-    async def _all(self, sql: str, of: Callable[[Row], T], *values: object) -> list[T]:
-        def work(connection: sqlite3.Connection) -> list[T]:
-            return [of(row) for row in connection.execute(sql, values)]
-
-        return await self._database.read(work)
-
-    async def _one(self, sql: str, of: Callable[[Row], T], *values: object) -> T | None:
-        found = await self._all(sql, of, *values)
-        return found[0] if found else None
 
 
 async def open_readonly(path: Path) -> SqliteReader:

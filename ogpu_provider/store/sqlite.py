@@ -2,29 +2,24 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.errors import StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
-from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
-from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store import moves
 from ogpu_provider.store.database import Database
+from ogpu_provider.store.outbox import OutboxWriter, add, insert_sql, plan_intent
 from ogpu_provider.store.reader import SqliteReader
 from ogpu_provider.store.rows import (
     TASK_COLUMNS,
-    Values,
     approval_values,
-    intent_of,
-    intent_values,
     line_values,
-    signed_values,
     source_values,
     task_values,
     wish_values,
@@ -33,7 +28,7 @@ from ogpu_provider.store.rows import (
 Connection = sqlite3.Connection
 
 
-class SqliteStore(SqliteReader):
+class SqliteStore(OutboxWriter, SqliteReader):
     """Implements `Journal` and `Outbox`. Every method may raise StoreError; see `open` for the file's promises."""
 
     @classmethod
@@ -72,9 +67,9 @@ class SqliteStore(SqliteReader):
 
         def work(connection: Connection) -> Task:
             _update_task(connection, task, moved)
-            _add(connection, "journal", line_values(line))
+            add(connection, "journal", line_values(line))
             if step.intent is not None:
-                _plan(connection, step.intent, at)
+                plan_intent(connection, step.intent, at)
             return moved
 
         return await self._database.write(work)
@@ -94,79 +89,29 @@ class SqliteStore(SqliteReader):
                 return ResultOutcome.UNKNOWN
             if TaskState(row["state"]).over:
                 return ResultOutcome.LATE
-            _add(connection, "results", {"task": task, "body": body, "at": at})
+            add(connection, "results", {"task": task, "body": body, "at": at})
             return ResultOutcome.STORED
 
         return await self._database.write(work)
 
-    async def plan(self, intent: Intent, *, at: float) -> bool:
-        return await self._database.write(lambda c: _plan(c, intent, at))
-
     async def save_source(self, source: ServedSource) -> None:
         values = source_values(source)
         update = ", ".join(f"{name} = excluded.{name}" for name in values if name != "address")
-        sql = _insert("sources", values) + f" ON CONFLICT (address) DO UPDATE SET {update}"
+        sql = insert_sql("sources", values) + f" ON CONFLICT (address) DO UPDATE SET {update}"
         await self._database.write(lambda c: c.execute(sql, tuple(values.values())))
 
     async def wish(self, wish: Wish) -> None:
         values = wish_values(wish)
-        sql = _insert("wishes", values, "OR REPLACE")
+        sql = insert_sql("wishes", values, "OR REPLACE")
         await self._database.write(lambda c: c.execute(sql, tuple(values.values())))
 
     async def approve(self, approval: Approval) -> None:
         values = approval_values(approval)
-        sql = _insert("approvals", values, "OR REPLACE")
+        sql = insert_sql("approvals", values, "OR REPLACE")
         await self._database.write(lambda c: c.execute(sql, tuple(values.values())))
 
     async def unwish(self, subject: str) -> None:
         await self._database.write(lambda c: c.execute("DELETE FROM wishes WHERE subject = ?", (subject,)))
-
-    async def put_signed(self, tx: SignedTx) -> None:
-        """Raises StoreError store.nonce_taken if the nonce carries another intent, store.intent_closed, .no_intent."""
-
-        def work(connection: Connection) -> None:
-            row = _intent(connection, tx.intent_key)
-            other = connection.execute(
-                "SELECT intent_key FROM signed WHERE nonce = ? AND intent_key <> ?", (tx.nonce, tx.intent_key)
-            ).fetchone()
-            if other is not None:
-                raise StoreError(f"nonce {tx.nonce} carries {other['intent_key']}", code="store.nonce_taken")
-            moved = moves.move(row, IntentState.SIGNED, at=tx.signed_at, tx_hash=tx.hash)
-            values = signed_values(tx)
-            connection.execute(_insert("signed", values, "OR IGNORE"), tuple(values.values()))
-            _update_intent(connection, replace(moved, nonce=tx.nonce))
-
-        await self._database.write(work)
-
-    async def set_state(
-        self,
-        key: str,
-        state: IntentState,
-        *,
-        at: float,
-        tx_hash: Hash | None = None,
-        block_number: int | None = None,
-        block_hash: Hash | None = None,
-        gas_used: int | None = None,
-        fee_paid: Wei | None = None,
-    ) -> IntentRow:
-        """Raises StoreError store.no_intent, and store.intent_closed for a move out of a closed state."""
-
-        def work(connection: Connection) -> IntentRow:
-            moved = moves.move(
-                _intent(connection, key),
-                state,
-                at=at,
-                tx_hash=tx_hash,
-                block_number=block_number,
-                block_hash=block_hash,
-                gas_used=gas_used,
-                fee_paid=fee_paid,
-            )
-            _update_intent(connection, moved)
-            return moved
-
-        return await self._database.write(work)
 
 
 def _claim(connection: Connection, path: Path, chain_id: int, provider: Address) -> None:
@@ -182,23 +127,14 @@ def _claim(connection: Connection, path: Path, chain_id: int, provider: Address)
             )
 
 
-def _insert(table: str, values: Values, conflict: str = "") -> str:
-    columns = ", ".join(f'"{name}"' for name in values)
-    return f"INSERT {conflict} INTO {table} ({columns}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608
-
-
-def _add(connection: Connection, table: str, values: Values) -> None:
-    connection.execute(_insert(table, values), tuple(values.values()))
-
-
 def _add_task(connection: Connection, task: Task) -> bool:
     values = task_values(task)
-    if connection.execute(_insert("tasks", values, "OR IGNORE"), tuple(values.values())).rowcount == 0:
+    if connection.execute(insert_sql("tasks", values, "OR IGNORE"), tuple(values.values())).rowcount == 0:
         return False
     if task.data:
-        _add(connection, "inputs", {"task": task.address, "data": task.data})
+        add(connection, "inputs", {"task": task.address, "data": task.data})
     line: JournalLine = moves.first_line(task)
-    _add(connection, "journal", line_values(line))
+    add(connection, "journal", line_values(line))
     return True
 
 
@@ -221,21 +157,3 @@ def _stale(connection: Connection, task: Task) -> StoreError:
     if row is None:
         return StoreError(f"no task {task.address}", code="store.no_task")
     return StaleRow(f"{task.address} is {row['state']} v{row['version']}, not {task.state} v{task.version}")
-
-
-def _plan(connection: Connection, intent: Intent, at: float) -> bool:
-    values = intent_values(IntentRow(intent, IntentState.PLANNED, planned_at=at, updated_at=at))
-    return connection.execute(_insert("intents", values, "OR IGNORE"), tuple(values.values())).rowcount == 1
-
-
-def _intent(connection: Connection, key: str) -> IntentRow:
-    row = connection.execute("SELECT * FROM intents WHERE key = ?", (key,)).fetchone()
-    if row is None:
-        raise StoreError(f"no intent {key}", code="store.no_intent")
-    return intent_of(row)
-
-
-def _update_intent(connection: Connection, row: IntentRow) -> None:
-    values = intent_values(row)
-    columns = ", ".join(f'"{name}" = ?' for name in values)
-    connection.execute(f"UPDATE intents SET {columns} WHERE key = ?", (*values.values(), row.intent.key))  # noqa: S608

@@ -1,0 +1,130 @@
+"""The sender's part of a database: intents and the signed bytes that carry them. Two stores have it, the provider's
+journal and the gateway's, each beside its own rows, so that a row and its transaction commit together."""
+
+import sqlite3
+from dataclasses import replace
+
+from ogpu_provider.domain.errors import StoreError
+from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.store import moves
+from ogpu_provider.store.reading import Reading
+from ogpu_provider.store.rows import Values, intent_of, intent_values, signed_of, signed_values
+
+Connection = sqlite3.Connection
+
+
+class OutboxReader(Reading):
+    async def intent(self, key: str) -> IntentRow | None:
+        return await self._one("SELECT * FROM intents WHERE key = ?", intent_of, key)
+
+    async def intents_of(self, subject: Address) -> list[IntentRow]:
+        """Every transaction planned about a task or source, with its hash, block and fee, in order of planning."""
+        return await self._all("SELECT * FROM intents WHERE subject = ? ORDER BY seq", intent_of, subject)
+
+    async def open_intents(self) -> list[IntentRow]:
+        sql = "SELECT * FROM intents WHERE state NOT IN ('confirmed', 'reverted', 'abandoned') ORDER BY seq"
+        return await self._all(sql, intent_of)
+
+    async def signed(self, key: str) -> list[SignedTx]:
+        return await self._all("SELECT * FROM signed WHERE intent_key = ? ORDER BY seq", signed_of, key)
+
+    async def highest_nonce(self) -> int | None:
+        found: int | None = await self._one("SELECT max(nonce) AS nonce FROM signed", lambda row: row["nonce"])
+        return found
+
+    async def signed_at(self, nonce: int) -> list[SignedTx]:
+        return await self._all("SELECT * FROM signed WHERE nonce = ? ORDER BY seq", signed_of, nonce)
+
+    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
+        sql = (
+            "SELECT signed.*, intents.* FROM intents JOIN signed ON signed.hash = intents.tx_hash "
+            "WHERE intents.state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL "
+            "AND updated_at >= ? ORDER BY updated_at"
+        )
+        return await self._all(sql, lambda row: (intent_of(row), signed_of(row)), at)
+
+    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
+        sql = "SELECT intents.* FROM intents JOIN signed ON signed.intent_key = intents.key WHERE signed.hash = ?"
+        return await self._one(sql, intent_of, tx_hash)
+
+
+class OutboxWriter(OutboxReader):
+    """Implements the sender's `Outbox`."""
+
+    async def plan(self, intent: Intent, *, at: float) -> bool:
+        return await self._database.write(lambda c: plan_intent(c, intent, at))
+
+    async def put_signed(self, tx: SignedTx) -> None:
+        """Raises StoreError store.nonce_taken if the nonce carries another intent, store.intent_closed, .no_intent."""
+
+        def work(connection: Connection) -> None:
+            row = _intent(connection, tx.intent_key)
+            other = connection.execute(
+                "SELECT intent_key FROM signed WHERE nonce = ? AND intent_key <> ?", (tx.nonce, tx.intent_key)
+            ).fetchone()
+            if other is not None:
+                raise StoreError(f"nonce {tx.nonce} carries {other['intent_key']}", code="store.nonce_taken")
+            moved = moves.move(row, IntentState.SIGNED, at=tx.signed_at, tx_hash=tx.hash)
+            values = signed_values(tx)
+            connection.execute(insert_sql("signed", values, "OR IGNORE"), tuple(values.values()))
+            _update_intent(connection, replace(moved, nonce=tx.nonce))
+
+        await self._database.write(work)
+
+    async def set_state(
+        self,
+        key: str,
+        state: IntentState,
+        *,
+        at: float,
+        tx_hash: Hash | None = None,
+        block_number: int | None = None,
+        block_hash: Hash | None = None,
+        gas_used: int | None = None,
+        fee_paid: Wei | None = None,
+    ) -> IntentRow:
+        """Raises StoreError store.no_intent, and store.intent_closed for a move out of a closed state."""
+
+        def work(connection: Connection) -> IntentRow:
+            moved = moves.move(
+                _intent(connection, key),
+                state,
+                at=at,
+                tx_hash=tx_hash,
+                block_number=block_number,
+                block_hash=block_hash,
+                gas_used=gas_used,
+                fee_paid=fee_paid,
+            )
+            _update_intent(connection, moved)
+            return moved
+
+        return await self._database.write(work)
+
+
+def insert_sql(table: str, values: Values, conflict: str = "") -> str:
+    columns = ", ".join(f'"{name}"' for name in values)
+    return f"INSERT {conflict} INTO {table} ({columns}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608
+
+
+def add(connection: Connection, table: str, values: Values) -> None:
+    connection.execute(insert_sql(table, values), tuple(values.values()))
+
+
+def plan_intent(connection: Connection, intent: Intent, at: float) -> bool:
+    values = intent_values(IntentRow(intent, IntentState.PLANNED, planned_at=at, updated_at=at))
+    return connection.execute(insert_sql("intents", values, "OR IGNORE"), tuple(values.values())).rowcount == 1
+
+
+def _intent(connection: Connection, key: str) -> IntentRow:
+    row = connection.execute("SELECT * FROM intents WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        raise StoreError(f"no intent {key}", code="store.no_intent")
+    return intent_of(row)
+
+
+def _update_intent(connection: Connection, row: IntentRow) -> None:
+    values = intent_values(row)
+    columns = ", ".join(f'"{name}" = ?' for name in values)
+    connection.execute(f"UPDATE intents SET {columns} WHERE key = ?", (*values.values(), row.intent.key))  # noqa: S608
