@@ -82,7 +82,9 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServedSource:
-    """One row of our sources. `devices` are the ids that its warm project holds."""
+    """One row of our sources. `devices` are the ids that its warm project holds, of each of them `device_memory` bytes;
+    0: the whole.
+    """
 
     address: Address
     state: SourceState
@@ -95,3 +97,4 @@ class ServedSource:
     code: str = ""
     reason: str = ""
     updated_at: float = 0.0
+    device_memory: int = 0

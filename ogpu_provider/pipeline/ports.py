@@ -11,8 +11,10 @@ from ogpu_provider.domain.admission import Admission, Candidate
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.content import Pin
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.facts import Block, TaskView
 from ogpu_provider.domain.intent import Intent, IntentRow
+from ogpu_provider.domain.learnt import Learnt
 from ogpu_provider.domain.project import ProjectSpec, RunningProject
 from ogpu_provider.domain.resources import Device, Host, Lease
 from ogpu_provider.domain.source import Environment, ServedSource, SourceParams
@@ -104,6 +106,24 @@ class Journal(Protocol):
     async def approve(self, approval: Approval) -> None:
         """Keep an approval, in place of the last one of its source."""
         ...
+
+    async def learnt(self) -> list[Learnt]:
+        """Everything that was measured on this host."""
+        ...
+
+    async def keep_learnt(self, facts: Sequence[Learnt]) -> None:
+        """Keep facts, each in place of what was known of its key."""
+        ...
+
+    async def cordons(self) -> list[Cordon]:
+        """Cards that are out of use for their health, oldest first."""
+        ...
+
+    async def cordon(self, cordon: Cordon) -> None:
+        """Keep a cordon; no change for a card that has one."""
+        ...
+
+    async def uncordon(self, card: str, *, at: float, by: str) -> None: ...
 
 
 class Chain(Protocol):

@@ -1,12 +1,14 @@
 """The journal's twin for tests: same promises, same errors, nothing on disk."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from ogpu_provider.domain.approval import Approval
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.errors import StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.learnt import Key, Learnt
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address, Hash, Wei
@@ -29,6 +31,8 @@ class MemoryStore:
         self._signed: dict[Hash, SignedTx] = {}
         self._wishes: dict[str, Wish] = {}
         self._approvals: dict[Address, Approval] = {}
+        self._learnt: dict[Key, Learnt] = {}
+        self._cordons: list[Cordon] = []
 
     async def close(self) -> None: ...
 
@@ -157,6 +161,24 @@ class MemoryStore:
 
     async def approve(self, approval: Approval) -> None:
         self._approvals[approval.source] = approval
+
+    async def learnt(self) -> list[Learnt]:
+        return sorted(self._learnt.values(), key=lambda learnt: astuple(learnt.key))
+
+    async def keep_learnt(self, facts: Sequence[Learnt]) -> None:
+        self._learnt |= {learnt.key: learnt for learnt in facts}
+
+    async def cordons(self, *, lifted: bool = False) -> list[Cordon]:
+        return [cordon for cordon in self._cordons if lifted or cordon.lifted_at is None]
+
+    async def cordon(self, cordon: Cordon) -> None:
+        if all(other.card != cordon.card for other in await self.cordons()):
+            self._cordons.append(cordon)
+
+    async def uncordon(self, card: str, *, at: float, by: str) -> None:
+        for place, cordon in enumerate(self._cordons):
+            if cordon.card == card and cordon.lifted_at is None:
+                self._cordons[place] = replace(cordon, lifted_at=at, lifted_by=by)
 
     async def unwish(self, subject: str) -> None:
         self._wishes.pop(subject, None)

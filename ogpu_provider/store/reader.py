@@ -4,7 +4,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ogpu_provider.domain.approval import Approval
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.earnings import Entry
+from ogpu_provider.domain.learnt import Learnt
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import OVER, JournalLine, Task, TaskState
 from ogpu_provider.domain.units import Address, Hash
@@ -13,7 +15,9 @@ from ogpu_provider.store.database import Database
 from ogpu_provider.store.outbox import OutboxReader
 from ogpu_provider.store.rows import (
     approval_of,
+    cordon_of,
     entry_of,
+    learnt_of,
     line_of,
     source_of,
     task_of,
@@ -120,6 +124,15 @@ class SqliteReader(OutboxReader):
     async def approval(self, source: Address) -> Approval | None:
         """The compose file of a source that may run."""
         return await self._one("SELECT * FROM approvals WHERE source = ?", approval_of, source)
+
+    async def learnt(self) -> list[Learnt]:
+        """Everything that was measured here."""
+        return await self._all("SELECT * FROM learnt ORDER BY fact, subject, aspect", learnt_of)
+
+    async def cordons(self, *, lifted: bool = False) -> list[Cordon]:
+        """Cards that are out of use, oldest first; with `lifted` those that were, too."""
+        sql = "SELECT * FROM cordons WHERE lifted_at IS NULL OR ? ORDER BY seq"
+        return await self._all(sql, cordon_of, lifted)
 
     async def entries(self, since: float = 0.0) -> list[Entry]:
         """Settled payments and fees paid, as of when the journal learnt of them, at or after `since`; oldest first."""

@@ -5,8 +5,10 @@ import sqlite3
 from dataclasses import asdict, fields
 
 from ogpu_provider.domain.approval import Approval
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.earnings import Entry
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.learnt import Fact, Key, Learnt
 from ogpu_provider.domain.source import (
     DeliveryMethod,
     Environment,
@@ -154,6 +156,7 @@ def source_values(source: ServedSource) -> Values:
         "params": params,
         "compose_sha256": source.compose_sha256,
         "devices": json.dumps(source.devices),
+        "device_memory": source.device_memory,
         "code": source.code,
         "reason": source.reason,
         "updated_at": source.updated_at,
@@ -170,6 +173,7 @@ def source_of(row: Row) -> ServedSource:
         params=None if row["params"] is None else _params_of(row["params"]),
         compose_sha256=row["compose_sha256"],
         devices=tuple(json.loads(row["devices"])),
+        device_memory=row["device_memory"],
         code=row["code"],
         reason=row["reason"],
         updated_at=row["updated_at"],
@@ -207,6 +211,45 @@ def wish_values(wish: Wish) -> Values:
 
 def wish_of(row: Row) -> Wish:
     return Wish(row["subject"], Want(row["wish"]), row["at"])
+
+
+def learnt_values(learnt: Learnt) -> Values:
+    return {
+        "fact": learnt.key.fact,
+        "subject": learnt.key.subject,
+        "aspect": learnt.key.aspect,
+        "samples": learnt.samples,
+        "highest": learnt.highest,
+        "recent": json.dumps(learnt.recent),
+        "updated_at": learnt.updated_at,
+    }
+
+
+def learnt_of(row: Row) -> Learnt:
+    return Learnt(
+        key=Key(Fact(row["fact"]), row["subject"], row["aspect"]),
+        samples=row["samples"],
+        highest=row["highest"],
+        recent=tuple(json.loads(row["recent"])),
+        updated_at=row["updated_at"],
+    )
+
+
+def cordon_values(cordon: Cordon) -> Values:
+    return {
+        "card": cordon.card,
+        "name": cordon.name,
+        "code": cordon.reason.code,
+        "text": cordon.reason.text,
+        "at": cordon.at,
+        "lifted_at": cordon.lifted_at,
+        "lifted_by": cordon.lifted_by,
+    }
+
+
+def cordon_of(row: Row) -> Cordon:
+    reason = Reason(row["code"], row["text"])
+    return Cordon(row["card"], row["name"], reason, row["at"], row["lifted_at"], row["lifted_by"])
 
 
 def entry_of(row: Row) -> Entry:

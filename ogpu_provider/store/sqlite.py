@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Self
 
 from ogpu_provider.domain.approval import Approval
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.errors import StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
+from ogpu_provider.domain.learnt import Learnt
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
@@ -19,6 +21,8 @@ from ogpu_provider.store.reader import SqliteReader
 from ogpu_provider.store.rows import (
     TASK_COLUMNS,
     approval_values,
+    cordon_values,
+    learnt_values,
     line_values,
     source_values,
     task_values,
@@ -112,6 +116,23 @@ class SqliteStore(OutboxWriter, SqliteReader):
 
     async def unwish(self, subject: str) -> None:
         await self._database.write(lambda c: c.execute("DELETE FROM wishes WHERE subject = ?", (subject,)))
+
+    async def keep_learnt(self, facts: Sequence[Learnt]) -> None:
+        def work(connection: Connection) -> None:
+            for values in map(learnt_values, facts):
+                connection.execute(insert_sql("learnt", values, "OR REPLACE"), tuple(values.values()))
+
+        await self._database.write(work)
+
+    async def cordon(self, cordon: Cordon) -> None:
+        values = cordon_values(cordon)
+        await self._database.write(
+            lambda c: c.execute(insert_sql("cordons", values, "OR IGNORE"), tuple(values.values()))
+        )
+
+    async def uncordon(self, card: str, *, at: float, by: str) -> None:
+        sql = "UPDATE cordons SET lifted_at = ?, lifted_by = ? WHERE card = ? AND lifted_at IS NULL"
+        await self._database.write(lambda c: c.execute(sql, (at, by, card)))
 
 
 def _claim(connection: Connection, path: Path, chain_id: int, provider: Address) -> None:

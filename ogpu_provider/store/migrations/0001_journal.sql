@@ -119,6 +119,7 @@ CREATE TABLE sources (
     params         TEXT,
     compose_sha256 TEXT    NOT NULL,
     devices        TEXT    NOT NULL,
+    device_memory  INTEGER NOT NULL,
     code           TEXT    NOT NULL,
     reason         TEXT    NOT NULL,
     updated_at     REAL    NOT NULL
@@ -141,3 +142,29 @@ CREATE TABLE approvals (
     reason      TEXT    NOT NULL,
     by_operator INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What was measured here: `recent` holds the last samples. A PULL_RATE has no subject, most facts no aspect.
+CREATE TABLE learnt (
+    fact       TEXT    NOT NULL,
+    subject    TEXT    NOT NULL,
+    aspect     TEXT    NOT NULL,
+    samples    INTEGER NOT NULL,
+    highest    REAL    NOT NULL,
+    recent     TEXT    NOT NULL,
+    updated_at REAL    NOT NULL,
+    PRIMARY KEY (fact, subject, aspect)
+) STRICT, WITHOUT ROWID;
+
+-- Cards that were taken out of use for their health: now, while `lifted_at` is null, and before.
+CREATE TABLE cordons (
+    seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+    card      TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    code      TEXT NOT NULL,
+    text      TEXT NOT NULL,
+    at        REAL NOT NULL,
+    lifted_at REAL,
+    lifted_by TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX cordons_standing ON cordons (card) WHERE lifted_at IS NULL;

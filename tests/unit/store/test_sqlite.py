@@ -16,6 +16,7 @@ import pytest
 from ogpu_provider.domain.errors import Retry, StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
+from ogpu_provider.domain.learnt import Fact, Key
 from ogpu_provider.domain.source import Environment, ServedSource, SourceState
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address, Hash
@@ -270,6 +271,10 @@ async def test_every_schema_that_was_ever_written_opens(tmp_path: Path, number: 
     approval = await store.approval(source.address)
     assert approval is not None
     assert (approval.images, approval.waived, approval.by_operator) == (("x/y:1",), ("compose.shm_size",), True)
+    (learnt,) = await store.learnt()
+    assert (learnt.key, learnt.recent) == (Key(Fact.RUN, source.address, "multiply"), (1.5, 0.5))
+    assert source.device_memory == 4 << 30
+    assert [cordon.lifted_at for cordon in await store.cordons(lifted=True)] == [1700000008.0, None]
     assert await store.result(task.address) == b'{"result": 2}'
     assert await store.cursor() == (12, "0x" + "0c" * 32)
     await store.close()

@@ -77,11 +77,12 @@ CREATE TABLE sources (
     params         TEXT,
     compose_sha256 TEXT    NOT NULL,
     devices        TEXT    NOT NULL,
+    device_memory  INTEGER NOT NULL,
     code           TEXT    NOT NULL,
     reason         TEXT    NOT NULL,
     updated_at     REAL    NOT NULL
 ) STRICT;
-INSERT INTO "sources" VALUES('0x5050505050505050505050505050505050505050','ready','sample',2,1,'{"address": "0x5050505050505050505050505050505050505050", "client": "0xc1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1", "metadata_url": "https://example.org/m.json", "environments": [1, 2], "min_payment": 1000000000000000000, "min_available_lockup": 1000000000000000000000, "max_expiry_duration": 86400, "delivery": 1, "last_update": 1699999999, "status": 0}','abababababababababababababababababababababababababababababababab','["GPU-1"]','','',1700000000.0);
+INSERT INTO "sources" VALUES('0x5050505050505050505050505050505050505050','ready','sample',2,1,'{"address": "0x5050505050505050505050505050505050505050", "client": "0xc1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1", "metadata_url": "https://example.org/m.json", "environments": [1, 2], "min_payment": 1000000000000000000, "min_available_lockup": 1000000000000000000000, "max_expiry_duration": 86400, "delivery": 1, "last_update": 1699999999, "status": 0}','abababababababababababababababababababababababababababababababab','["GPU-1"]',4294967296,'','',1700000000.0);
 CREATE TABLE tasks (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
     address         TEXT    NOT NULL UNIQUE,
@@ -129,6 +130,30 @@ CREATE TABLE approvals (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO "approvals" VALUES('0x5050505050505050505050505050505050505050','aa',1700000004.0,'["x/y:1"]','["compose.shm_size"]','large models',1);
 INSERT INTO "wishes" VALUES('pause','pause',1700000005.0);
+CREATE TABLE learnt (
+    fact       TEXT    NOT NULL,
+    subject    TEXT    NOT NULL,
+    aspect     TEXT    NOT NULL,
+    samples    INTEGER NOT NULL,
+    highest    REAL    NOT NULL,
+    recent     TEXT    NOT NULL,
+    updated_at REAL    NOT NULL,
+    PRIMARY KEY (fact, subject, aspect)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE cordons (
+    seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+    card      TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    code      TEXT NOT NULL,
+    text      TEXT NOT NULL,
+    at        REAL NOT NULL,
+    lifted_at REAL,
+    lifted_by TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX cordons_standing ON cordons (card) WHERE lifted_at IS NULL;
+INSERT INTO "learnt" VALUES('run','0x5050505050505050505050505050505050505050','multiply',2,1.5,'[1.5, 0.5]',1700000006.0);
+INSERT INTO "cordons" VALUES(1,'GPU-1','NVIDIA RTX 4090','gpu.xid','Xid 79',1700000007.0,1700000008.0,'test');
+INSERT INTO "cordons" VALUES(2,'GPU-1','NVIDIA RTX 4090','gpu.xid','Xid 79',1700000009.0,NULL,'');
 CREATE INDEX tasks_live ON tasks (seq)
     WHERE state NOT IN ('settled', 'lost', 'declined', 'failed', 'expired', 'canceled');
 CREATE INDEX tasks_by_source ON tasks (source, seq);
@@ -142,3 +167,4 @@ INSERT INTO "sqlite_sequence" VALUES('tasks',2);
 INSERT INTO "sqlite_sequence" VALUES('journal',4);
 INSERT INTO "sqlite_sequence" VALUES('intents',1);
 INSERT INTO "sqlite_sequence" VALUES('signed',1);
+INSERT INTO "sqlite_sequence" VALUES('cordons',2);
