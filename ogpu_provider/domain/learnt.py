@@ -1,10 +1,12 @@
 """What was measured on this host, for estimates and for packing.
 
-fact          subject           aspect              value
-PEAK_MEMORY   image digest      name of the card    bytes that its containers took of one card, at most
-COLD_START    source            -                   seconds from created containers to the first answer, images there
-RUN           source            function            seconds from the container's word that it took a call to its result
-PULL_RATE     -                 -                   bytes a second of an image's download
+    fact          subject           aspect              value
+    PEAK_MEMORY   image digest      name of the card    bytes that its containers took of one card, at most
+    COLD_START    source            -                   seconds from the start to the first answer, images there
+    RUN           source            function            seconds from the container's "accepted" to its result
+    PULL_RATE     -                 -                   bytes a second of an image's download
+
+An image digest is `sha256:...`, of the manifest.
 """
 
 import math
@@ -58,7 +60,7 @@ class Learnt:
 
 
 class Knowledge:
-    """Everything learnt, in memory: rules and placement read it without waiting. See `pipeline.lessons` for its keeper."""
+    """Everything learnt, in memory: who decides reads it without waiting. `pipeline.lessons` keeps it."""
 
     def __init__(self, facts: Iterable[Learnt] = ()) -> None:
         self._facts = {learnt.key: learnt for learnt in facts}
