@@ -12,8 +12,14 @@ from functools import cache
 
 import py_ecc  # noqa: F401  raises the recursion limit when it is imported, so it is imported here, first
 import pytest
+from hypothesis import settings
+
+from tests.sizes import FEW, SOAK, SOAK_LIMIT_S
 
 sys.setrecursionlimit(1000)  # the daemon's own, which keeps deep data from ending the process
+if FEW:  # the same few examples for every mutant
+    settings.register_profile("few", derandomize=True, max_examples=10, database=None, deadline=None)
+    settings.load_profile("few")
 
 
 @cache
@@ -47,6 +53,12 @@ def node_problem() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {"docker": engine_problem, "devnet": node_problem}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SOAK:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(SOAK_LIMIT_S), append=False)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -28,6 +28,7 @@ from ogpu_provider.domain.wish import Want, Wish
 from ogpu_provider.pipeline.ports import Journal
 from ogpu_provider.store.memory import MemoryStore
 from ogpu_provider.store.sqlite import SqliteStore
+from tests.sizes import size
 
 ME = Address("0x" + "aa" * 20)
 SOURCE = Address("0x" + "50" * 20)
@@ -375,7 +376,9 @@ async def test_an_unknown_intent_is_an_error(store: Store) -> None:
 TARGETS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(TaskState), st.booleans()), max_size=25)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=size("store histories"), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(moves=TARGETS)
 async def test_the_twins_never_differ(
     moves: list[tuple[int, TaskState, bool]], tmp_path_factory: pytest.TempPathFactory

@@ -3,11 +3,9 @@
 A state machine over the true sender and conductor. Checked after every step, by what others see: one attempt and one
 response a task at most, one intent a nonce, gas within its caps, rows along drawn edges only, no effect without an
 older intent, no response without the stored bytes that its link names. When the world calms down, every task ends.
-`HISTORIES` in the environment makes it longer.
 """
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -26,6 +24,7 @@ from tests.crash.inmemory import Living, Whole
 from tests.crash.test_matrix import IN_MEMORY
 from tests.fakes.clock import settle
 from tests.fakes.mempool import GWEI
+from tests.sizes import size
 from tests.unit.pipeline.stage import CONFIG
 
 CAP = 100 * GWEI
@@ -186,8 +185,7 @@ class Provider(RuleBasedStateMachine):
                 assert row.state is TaskState.SETTLED, (row.state, row.code)
 
 
-HISTORIES = int(os.environ.get("HISTORIES", "200"))
 TestProvider = Provider.TestCase
 TestProvider.settings = settings(
-    max_examples=HISTORIES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=size("histories"), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -1,10 +1,6 @@
-"""Random kills while tasks come in: nothing lost, nothing doubled, the journal whole.
-
-`STORM_TASKS` in the environment makes it longer (50 and more for a soak).
-"""
+"""Random kills while tasks come in: nothing lost, nothing doubled, the journal whole."""
 
 import asyncio
-import os
 import random
 
 import pytest
@@ -12,9 +8,10 @@ import pytest
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from tests.crash.conftest import Crashing
+from tests.sizes import size
 from tests.waiting import until
 
-TASKS = int(os.environ.get("STORM_TASKS", "12"))
+TASKS = size("storm tasks")
 pytestmark = [
     pytest.mark.devnet,
     pytest.mark.docker,
@@ -44,7 +41,7 @@ async def test_a_storm_of_kills_loses_nothing_and_doubles_nothing(world: Crashin
         for n in range(TASKS):
             task = await world.publish("multiply", "multiply", {"a": n, "b": 7}, life=life)
             tasks[task] = 7 * n
-            await asyncio.sleep(dice.uniform(0.0, 0.8))
+            await asyncio.sleep(dice.uniform(0.0, 0.6))
 
     raging = asyncio.create_task(storm())
     await publish()

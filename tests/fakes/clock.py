@@ -39,6 +39,12 @@ class FakeClock:
         self._now = end
         await settle()
 
+    async def leap(self, seconds: float) -> None:
+        """A long time passes at once: who is due wakes once, at its end."""
+        await settle()
+        self._now += seconds
+        await self.advance(0)
+
 
 async def settle(rounds: int = 60) -> None:
     """Let everything that can run without time passing run."""

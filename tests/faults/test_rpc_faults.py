@@ -1,11 +1,9 @@
 """Every fault of an endpoint, on every method that the daemon uses, in front of a real node.
 
 What must hold is judged by the node itself: a twin reads its canonical logs from the first block.
-`FAULT_BLOCKS` in the environment makes the run with a lagging pair longer (10000 for a soak).
 """
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -40,11 +38,12 @@ from ogpu_provider.pipeline.ports import Head
 from ogpu_provider.store.memory import MemoryStore
 from tests.faults.proxy import LIES, OUTAGES, Fault, Proxy
 from tests.integration.devnet.conftest import Network
+from tests.sizes import size
 
 pytestmark = pytest.mark.devnet
 PROVIDER = role("provider")
 ME = Address(PROVIDER.address)
-BLOCKS = int(os.environ.get("FAULT_BLOCKS", "300"))
+BLOCKS = size("fault blocks")
 METHODS = (
     "eth_chainId",
     "eth_getCode",

@@ -1,4 +1,4 @@
-"""Thousands of generated files: what the gate lets through lies inside the allow-list. OGPU_SOAK=1 makes 200,000."""
+"""Thousands of generated files: what the gate lets through lies inside the allow-list."""
 
 import json
 import os
@@ -18,11 +18,12 @@ from ogpu_provider.runtime.compose.allowlist import strays
 from ogpu_provider.runtime.compose.check import check
 from ogpu_provider.runtime.compose.policy import REFUSED
 from ogpu_provider.runtime.compose.rules import RULES
+from tests.sizes import size
 
 HERE = Path(__file__).parent
 OFFICIAL = sorted((HERE / "official").glob("*.yml"))
 FINETUNE = sorted((HERE / "finetune").glob("worker-*.yml"))
-COUNT = 200_000 if os.environ.get("OGPU_SOAK") else 5_000
+COUNT = size("compose files")
 SHARES = 10
 KEYS = [*REFUSED, "privileged", "ipc", "network_mode", "security_opt", "runtime", "devices", "volumes", "tmpfs"]
 KEYS += ["ports", "environment", "labels", "extra_hosts", "deploy", "gpus", "shm_size", "restart", "logging", "user"]

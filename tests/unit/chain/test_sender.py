@@ -20,6 +20,7 @@ from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.store.memory import MemoryStore
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.mempool import GWEI, ME, FakeMempool, FakeSigner
+from tests.sizes import size
 
 NEXUS = Address("0x" + "22" * 20)
 _S = IntentState
@@ -454,7 +455,7 @@ async def test_a_days_budget_is_not_exceeded() -> None:
     async with world.running():
         await world.plan(*(intent(n) for n in range(10, 30)))
         assert len(world.node.pool) == 7, "what was spent before the restart still counts"
-        await world.clock.advance(DAY + 1)
+        await world.clock.leap(DAY + 1)
         assert len(world.node.pool) == 9
 
 
@@ -763,7 +764,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=size("transaction histories"), deadline=None)
 @given(steps=STEPS, faults=st.lists(FAULTS, max_size=60), reverts=st.sets(st.integers(0, 20), max_size=5))
 async def test_each_nonce_carries_one_intent_and_each_intent_is_mined_once(
     steps: list[str], faults: list[str], reverts: set[int]

@@ -1,0 +1,26 @@
+"""How large the tests with a size are. A size is never a skipped assertion: the same is asserted of more.
+
+`scripts/test` takes the middle column, `scripts/test --soak` (OGPU_SOAK=1) the last one; `scripts/mutate`
+(OGPU_FEW=1) takes the first, since a defect in the code shows in few examples or in none.
+"""
+
+import os
+
+SOAK = bool(os.environ.get("OGPU_SOAK"))
+FEW = bool(os.environ.get("OGPU_FEW")) and not SOAK
+
+SIZES: dict[str, tuple[int, int, int]] = {
+    "storm tasks": (2, 50, 500),  # tests/crash/test_storm.py
+    "histories": (10, 200, 20_000),  # tests/crash/test_invariants.py
+    "transaction histories": (8, 60, 5_000),  # tests/unit/chain/test_sender.py
+    "store histories": (5, 25, 1_000),  # tests/contracts/test_store.py
+    "fault blocks": (50, 300, 10_000),  # tests/faults/test_rpc_faults.py
+    "compose files": (500, 5_000, 200_000),  # tests/security/test_generated_compose.py
+}
+SOAK_LIMIT_S = 4 * 3600
+"""For one test of a soak, in place of its own limit."""
+
+
+def size(name: str) -> int:
+    few, default, soak = SIZES[name]
+    return soak if SOAK else few if FEW else default
