@@ -1,4 +1,4 @@
-"""The part of the OGPU contracts that a provider uses: signatures, calldata, answers. Pure.
+"""The part of the OGPU contracts that a provider and a client use: signatures, calldata, answers. Pure.
 
 The table is written by hand from the public interface; a test compares it with the ABIs that the `ogpu` package
 ships. Strings are decoded as bytes and then leniently: text on chain is anybody's, and need not be UTF-8.
@@ -23,6 +23,7 @@ from ogpu_provider.domain.units import ZERO_ADDRESS, Address, Wei
 _E = TypeVar("_E", bound=IntEnum)
 _SOURCE = "(address,string,uint8,uint256,uint256,uint256,bool,string,uint8,uint256)"
 _RESPONSE = "(address,address,string,uint256)"
+_TASK = "(address,string,uint256,uint256)"
 
 # contract.function: (argument types, result types)
 CALLS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -34,6 +35,9 @@ CALLS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Nexus.getSources": (("uint256", "uint256"), ("address[]",)),
     "Nexus.sources": (("uint256",), ("address",)),
     "Nexus.manager": ((), ("address",)),
+    "Controller.publishTask": ((_TASK,), ()),
+    "Controller.cancelTask": (("address",), ()),
+    "Controller.confirmResponse": (("address",), ()),
     "Terminal.announceMaster": (("address",), ()),
     "Terminal.announceProvider": (("address", "uint256"), ()),  # the master's; payable
     "Terminal.removeProvider": (("address",), ()),  # the master's
@@ -62,6 +66,9 @@ CALLS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Task.getAttemptCount": ((), ("uint256",)),
     "Task.getAttempterId": (("address",), ("uint256",)),
     "Task.attempters": (("uint256",), ("address",)),
+    "Task.getAttempters": (("uint256", "uint256"), ("address[]",)),
+    "Task.getAttemptTimestamps": (("uint256", "uint256"), ("uint256[]",)),
+    "Task.getResponsesOf": (("uint256", "uint256"), ("address[]",)),
     "Task.responseOf": (("address",), ("address",)),
     "Task.winningProvider": ((), ("address",)),
     "Response.getResponseParams": ((), (_RESPONSE,)),
@@ -256,3 +263,15 @@ def set_base_data(terminal: Address, link: str) -> Calldata:
 
 def set_live_data(terminal: Address, link: str) -> Calldata:
     return Calldata(terminal, encode_call("Terminal.setLiveData", link))
+
+
+def publish_task(controller: Address, source: Address, config_url: str, expiry: int, payment: Wei) -> Calldata:
+    return Calldata(controller, encode_call("Controller.publishTask", (source, config_url, expiry, payment)))
+
+
+def cancel_task(controller: Address, task: Address) -> Calldata:
+    return Calldata(controller, encode_call("Controller.cancelTask", task))
+
+
+def confirm_response(controller: Address, response: Address) -> Calldata:
+    return Calldata(controller, encode_call("Controller.confirmResponse", response))

@@ -89,6 +89,9 @@ START_GAS: Mapping[Effect, int] = MappingProxyType(
         Effect.CANCEL_UNBONDING: 300_000,
         Effect.CLAIM: 300_000,
         Effect.WITHDRAW: 300_000,
+        Effect.PUBLISH_TASK: 3_000_000,  # it deploys a contract
+        Effect.CANCEL_TASK: 600_000,
+        Effect.CONFIRM_RESPONSE: 900_000,
     }
 )
 """Limits before anything was seen; far above need, because a limit that is too low costs the task."""

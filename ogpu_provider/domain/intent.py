@@ -21,7 +21,8 @@ from ogpu_provider.domain.units import Address, Hash, Wei
 
 
 class Effect(StrEnum):
-    """What a transaction of the provider key does; the names are the protocol's."""
+    """What a transaction of ours does; the names are the protocol's. The last three are the gateway's, as a client;
+    all others are the provider's."""
 
     REGISTER = "register"
     UNREGISTER = "unregister"
@@ -38,6 +39,9 @@ class Effect(StrEnum):
     CANCEL_UNBONDING = "cancelUnbonding"
     CLAIM = "claim"
     WITHDRAW = "withdraw"
+    PUBLISH_TASK = "publishTask"
+    CANCEL_TASK = "cancelTask"
+    CONFIRM_RESPONSE = "confirmResponse"
 
 
 class IntentState(StrEnum):

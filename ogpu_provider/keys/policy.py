@@ -34,7 +34,7 @@ VAULT_SELECTORS = {
 }
 ON_NEXUS = frozenset({Effect.REGISTER, Effect.UNREGISTER, Effect.ATTEMPT, Effect.SUBMIT_RESPONSE})
 _STATIC_WORDS = {Effect.REGISTER: 3, Effect.UNREGISTER: 2, Effect.ATTEMPT: 3, Effect.ANNOUNCE_MASTER: 1}
-_WORD = 32
+WORD = 32
 _NONCE_LIMIT = 2**64 - 1  # EIP-2681
 
 
@@ -85,34 +85,29 @@ class Policy:
     master: Address | None = None
     confirmed: VaultCall | None = None
 
+    @property
+    def account(self) -> Address:
+        return self.provider
+
     def check(self, request: TxRequest) -> Decoded:
         """What the request does. Raises KeyRefused key.policy unless every rule allows it."""
-        if request.chain_id != self.chain_id:
-            raise _refused(f"chain {request.chain_id} is not {self.chain_id}")
-        if not 0 <= request.nonce < _NONCE_LIMIT:
-            raise _refused(f"nonce {request.nonce} is out of range")
-        if not 0 < request.gas <= self.gas_cap:
-            raise _refused(f"gas {request.gas} is not within 1..{self.gas_cap}")
-        if not 0 <= request.max_fee <= self.fee_cap:
-            raise _refused(f"fee {request.max_fee} is not within 0..{self.fee_cap} wei per gas")
-        if request.tip_fee is not None and not 0 <= request.tip_fee <= request.max_fee:
-            raise _refused(f"tip {request.tip_fee} is not within 0..{request.max_fee} wei per gas")
+        check_terms(request, self.chain_id, self.gas_cap, self.fee_cap)
         if self._is_confirmed(request):
             return Decoded(VAULT_SELECTORS[bytes(request.data[:4])])
         if request.value != 0:
-            raise _refused(f"it would send {request.value} wei")
+            raise refused(f"it would send {request.value} wei")
         if not request.data and address_bytes(request.to) == address_bytes(self.provider):
             return Decoded(Effect.FILL, subject=address_bytes(self.provider))
         decoded = decode(request.data)
         target = self.nexus if decoded.effect in ON_NEXUS else self.terminal
         if address_bytes(request.to) != address_bytes(target):
-            raise _refused(f"{decoded.effect} does not go to {request.to}")
+            raise refused(f"{decoded.effect} does not go to {request.to}")
         if decoded.effect in ON_NEXUS and decoded.provider != address_bytes(self.provider):
-            raise _refused(f"{decoded.effect} is for another provider")
+            raise refused(f"{decoded.effect} is for another provider")
         if decoded.effect is Effect.ANNOUNCE_MASTER and (
             self.master is None or decoded.master != address_bytes(self.master)
         ):
-            raise _refused("the master is not the configured one")
+            raise refused("the master is not the configured one")
         return decoded
 
     def _is_confirmed(self, request: TxRequest) -> bool:
@@ -125,56 +120,70 @@ class Policy:
         )
 
 
+def check_terms(request: TxRequest, chain_id: int, gas_cap: int, fee_cap: Wei) -> None:
+    """Chain, nonce, gas and fees of any transaction. Raises KeyRefused key.policy."""
+    if request.chain_id != chain_id:
+        raise refused(f"chain {request.chain_id} is not {chain_id}")
+    if not 0 <= request.nonce < _NONCE_LIMIT:
+        raise refused(f"nonce {request.nonce} is out of range")
+    if not 0 < request.gas <= gas_cap:
+        raise refused(f"gas {request.gas} is not within 1..{gas_cap}")
+    if not 0 <= request.max_fee <= fee_cap:
+        raise refused(f"fee {request.max_fee} is not within 0..{fee_cap} wei per gas")
+    if request.tip_fee is not None and not 0 <= request.tip_fee <= request.max_fee:
+        raise refused(f"tip {request.tip_fee} is not within 0..{request.max_fee} wei per gas")
+
+
 def decode(data: bytes) -> Decoded:
     """Read calldata of one of the seven functions. Raises KeyRefused key.policy for anything else."""
     effect = SELECTORS.get(bytes(data[:4]))
     if effect is None:
-        raise _refused(f"no function with selector 0x{data[:4].hex()} is allowed")
+        raise refused(f"no function with selector 0x{data[:4].hex()} is allowed")
     body = bytes(data[4:])
-    if len(body) % _WORD:
-        raise _refused(f"{effect}: calldata is not whole words")
-    words = [body[i : i + _WORD] for i in range(0, len(body), _WORD)]
+    if len(body) % WORD:
+        raise refused(f"{effect}: calldata is not whole words")
+    words = [body[i : i + WORD] for i in range(0, len(body), WORD)]
     if effect is Effect.SUBMIT_RESPONSE:
         return _submit(words)
     if effect in (Effect.SET_BASE_DATA, Effect.SET_LIVE_DATA):
-        _expect(len(words) >= 2 and _number(words[0]) == _WORD, effect)
-        _string(words[1:], effect)
+        expect(len(words) >= 2 and abi_number(words[0]) == WORD, effect)
+        abi_string(words[1:], effect)
         return Decoded(effect)
-    _expect(len(words) == _STATIC_WORDS[effect], effect)
+    expect(len(words) == _STATIC_WORDS[effect], effect)
     if effect is Effect.ANNOUNCE_MASTER:
-        return Decoded(effect, master=_address(words[0], effect))
+        return Decoded(effect, master=abi_address(words[0], effect))
     if effect is Effect.REGISTER:
-        _expect(_number(words[2]) in list(Environment), effect)
-    return Decoded(effect, _address(words[0], effect), _address(words[1], effect))
+        expect(abi_number(words[2]) in list(Environment), effect)
+    return Decoded(effect, abi_address(words[0], effect), abi_address(words[1], effect))
 
 
 def _submit(words: list[bytes]) -> Decoded:
     """submitResponse((task, provider, data, payment)): offset, four words, then the string behind them."""
     effect = Effect.SUBMIT_RESPONSE
-    _expect(len(words) >= 6 and _number(words[0]) == _WORD and _number(words[3]) == 4 * _WORD, effect)
-    _string(words[5:], effect)
-    return Decoded(effect, _address(words[1], effect), _address(words[2], effect))
+    expect(len(words) >= 6 and abi_number(words[0]) == WORD and abi_number(words[3]) == 4 * WORD, effect)
+    abi_string(words[5:], effect)
+    return Decoded(effect, abi_address(words[1], effect), abi_address(words[2], effect))
 
 
-def _string(words: list[bytes], effect: Effect) -> None:
+def abi_string(words: list[bytes], effect: Effect) -> None:
     """Length, bytes, zeros to the end of the last word, and nothing more."""
-    size = _number(words[0])
+    size = abi_number(words[0])
     rest = b"".join(words[1:])
-    _expect(len(rest) == -(-size // _WORD) * _WORD and not any(rest[size:]), effect)
+    expect(len(rest) == -(-size // WORD) * WORD and not any(rest[size:]), effect)
 
 
-def _address(word: bytes, effect: Effect) -> bytes:
-    _expect(not any(word[:12]), effect)
+def abi_address(word: bytes, effect: Effect) -> bytes:
+    expect(not any(word[:12]), effect)
     return word[12:]
 
 
-def _number(word: bytes) -> int:
+def abi_number(word: bytes) -> int:
     return int.from_bytes(word, "big")
 
 
-def _expect(canonical: bool, effect: Effect) -> None:
+def expect(canonical: bool, effect: Effect) -> None:
     if not canonical:
-        raise _refused(f"{effect}: calldata is not encoded as the ABI asks")
+        raise refused(f"{effect}: calldata is not encoded as the ABI asks")
 
 
 def address_bytes(address: str) -> bytes:
@@ -184,9 +193,9 @@ def address_bytes(address: str) -> bytes:
     except ValueError:
         raw = b""
     if len(raw) != 20:
-        raise _refused(f"{address!r} is not an address")
+        raise refused(f"{address!r} is not an address")
     return raw
 
 
-def _refused(why: str) -> KeyRefused:
+def refused(why: str) -> KeyRefused:
     return KeyRefused(f"the signer refuses: {why}", code="key.policy")

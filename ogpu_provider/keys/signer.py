@@ -1,6 +1,6 @@
 """The only object that can sign. It is asked for intents, never for bytes, and gives no way to its key."""
 
-from typing import Never, Self
+from typing import Never, Protocol, Self
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -8,7 +8,7 @@ from eth_account.signers.local import LocalAccount
 from ogpu_provider.domain.errors import KeyRefused
 from ogpu_provider.domain.intent import Intent, SignedTx
 from ogpu_provider.domain.units import Address, Hash, Wei
-from ogpu_provider.keys.policy import ON_NEXUS, Policy, TxRequest, address_bytes
+from ogpu_provider.keys.policy import Decoded, TxRequest, address_bytes
 
 
 class SecretKey:
@@ -70,20 +70,34 @@ class SecretKey:
         raise TypeError("a key is not copied or pickled")
 
 
+class Rules(Protocol):
+    """A policy: the chain and the account that it is for, and what that account may sign."""
+
+    @property
+    def chain_id(self) -> int: ...
+
+    @property
+    def account(self) -> Address: ...
+
+    def check(self, request: TxRequest) -> Decoded:
+        """What the request does. Raises KeyRefused key.policy unless every rule allows it."""
+        ...
+
+
 class Signer:
-    """Signs what the policy allows for `policy.provider`, which must be the key's own address.
+    """Signs what the policy allows for `policy.account`, which must be the key's own address.
 
     Raises KeyRefused key.mismatch if it is not.
     """
 
     __slots__ = ("__key", "_policy")
 
-    def __init__(self, key: SecretKey, policy: Policy) -> None:
-        if address_bytes(key.address) != address_bytes(policy.provider):
+    def __init__(self, key: SecretKey, policy: Rules) -> None:
+        if address_bytes(key.address) != address_bytes(policy.account):
             raise KeyRefused(
-                f"the key is for {key.address}, the settings for {policy.provider}",
+                f"the key is for {key.address}, the settings for {policy.account}",
                 code="key.mismatch",
-                remedy="use the keystore of the configured provider",
+                remedy="use the keystore of the configured account",
             )
         self.__key = key
         self._policy = policy
@@ -110,7 +124,7 @@ class Signer:
             tip_fee=tip_fee,
         )
         decoded = self._policy.check(request)
-        wrong_subject = decoded.effect in ON_NEXUS and decoded.subject != address_bytes(intent.subject)
+        wrong_subject = decoded.subject is not None and decoded.subject != address_bytes(intent.subject)
         if decoded.effect is not intent.effect or wrong_subject:
             raise KeyRefused(f"the signer refuses: {intent.key} is not what its calldata does", code="key.policy")
         tx_hash, raw = self.__key.sign(_fields(request))
