@@ -127,3 +127,55 @@ def test_running_out_of_gas_doubles_the_limit_and_another_failure_does_not() -> 
     assert book.limit(Effect.ATTEMPT) == 600_000
     book.learn(Effect.ATTEMPT, used=595_000, limit=600_000, succeeded=False)
     assert book.limit(Effect.ATTEMPT) == 1_000_000
+
+
+def test_at_the_cap_itself_an_offer_is_made() -> None:
+    caps = FeeCaps(absolute=10 * GWEI)
+    assert quote(10 * GWEI, Suggestion(GWEI, 0), caps) == Fees(10 * GWEI, GWEI)
+    assert quote(None, Suggestion(0, 10 * GWEI), caps) == Fees(10 * GWEI, None)
+
+
+def test_the_figures_an_operator_has_without_settings() -> None:
+    assert (GWEI, DAY) == (1_000_000_000, 24 * 3600.0)
+    assert FeeCaps() == FeeCaps(absolute=500 * GWEI, multiple=5)
+
+
+def test_the_limits_before_anything_was_seen() -> None:
+    limits = {
+        Effect.REGISTER: 1_000_000,
+        Effect.UNREGISTER: 600_000,
+        Effect.ATTEMPT: 600_000,
+        Effect.SUBMIT_RESPONSE: 2_500_000,
+        Effect.ANNOUNCE_MASTER: 600_000,
+        Effect.SET_BASE_DATA: 600_000,
+        Effect.SET_LIVE_DATA: 600_000,
+        Effect.FILL: 21_000,  # what a transfer of nothing costs on any chain
+        Effect.DEPOSIT: 300_000,
+        Effect.LOCK: 300_000,
+        Effect.UNBOND: 300_000,
+        Effect.CANCEL_UNBONDING: 300_000,
+        Effect.CLAIM: 300_000,
+        Effect.WITHDRAW: 300_000,
+    }
+    book = GasBook()
+    assert {effect: book.limit(effect) for effect in limits} == limits
+    assert set(START_GAS) == set(Effect)
+
+
+def test_a_limit_without_trust_is_what_was_learnt() -> None:
+    assert GasBook(trust=0).limit(Effect.ATTEMPT) == 0
+    assert GasBook(trust=1).limit(Effect.ATTEMPT) == START_GAS[Effect.ATTEMPT]
+
+
+def test_no_limit_is_over_the_cap() -> None:
+    book = GasBook()
+    book.learn(Effect.ATTEMPT, used=9_000_000, limit=10_000_000, succeeded=True)
+    assert book.limit(Effect.ATTEMPT) == 5_000_000
+
+
+def test_out_of_gas_is_told_from_a_refusal_by_the_last_64th() -> None:
+    book = GasBook()
+    book.learn(Effect.ATTEMPT, used=629_999, limit=640_000, succeeded=False)
+    assert book.limit(Effect.ATTEMPT) == START_GAS[Effect.ATTEMPT]
+    book.learn(Effect.ATTEMPT, used=630_000, limit=640_000, succeeded=False)
+    assert book.limit(Effect.ATTEMPT) == 1_280_000
