@@ -7,8 +7,10 @@ from ogpu_provider.domain.approval import OnChange
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.ports import Policy
 from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.egress.guard import EgressSettings
 from ogpu_provider.runtime.egress.rules import Policy as Egress
+from ogpu_provider.runtime.isolation import Isolation, IsolationSettings
 from ogpu_provider.runtime.projects import ProjectSettings
 from ogpu_provider.scheduler.requirements import SlotLimits
 from ogpu_provider.scheduler.rules import AdmissionPolicy
@@ -55,6 +57,11 @@ def egress_settings(settings: Settings) -> EgressSettings:
     return EgressSettings(Egress(settings.runtime.egress), overrides, unfiltered=settings.unfiltered_egress)
 
 
+def isolation_settings(settings: Settings) -> IsolationSettings:
+    overrides = {Address(source): Isolation(level) for source, level in settings.sources.isolation.items()}
+    return IsolationSettings(Isolation(settings.runtime.isolation), overrides)
+
+
 def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
     return ProjectSettings(
         instance=settings.runtime.instance,
@@ -62,6 +69,8 @@ def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
         provider=provider,
         ready_timeout=settings.execution.ready_timeout,
         pull_timeout=settings.execution.pull_timeout,
+        isolation=isolation_settings(settings),
+        limits=Limits(private_registries=settings.network.allow_private_urls),
     )
 
 

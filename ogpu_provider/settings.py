@@ -14,6 +14,8 @@ from ogpu_provider.values import (
     EgressPolicy,
     EndpointUrls,
     HttpUrl,
+    IsolationLevel,
+    IsolationLevels,
     Seconds,
     Section,
     Served,
@@ -76,6 +78,9 @@ class Sources(Section):
     egress: EgressPolicies = Field(
         {}, description='Per source, what its containers may reach, in place of runtime.egress: {"0x…" = "none"}.'
     )
+    isolation: IsolationLevels = Field(
+        {}, description='Per source, its level in place of runtime.isolation: {"0x…" = "gvisor"}.'
+    )
 
 
 class AdmissionRules(Section):
@@ -129,11 +134,29 @@ class Runtime(Section):
         "internet",
         description="What containers may reach: internet (no private networks), callback-only, none (no results then).",
     )
+    isolation: IsolationLevel = Field(
+        "hardened",
+        description="How far containers are kept from this host. user-namespace: only on an engine that remaps users "
+        "or is rootless; gvisor: under the engine's runtime runsc.",
+    )
     unfiltered_egress: bool | None = Field(
         None,
         description="Run sources even where egress rules cannot be set, with your network open to them; "
         "unset: on a devnet only.",
     )
+
+
+class Gateway(Section):
+    host: str = Field("127.0.0.1", min_length=1, description="Address that the Tasks API listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Its port; 0: a free one, told in the log.")
+    keystore: UserPath | None = Field(
+        None, description="Encrypted keystore of the gateway's own key; unset: gateway-keystore.json in data_dir."
+    )
+    password_file: UserPath | None = Field(
+        None, description="File with that keystore's password, readable by its owner only."
+    )
+    max_payment: CoinAmount = Field(COIN, description='Most to pay for one task, in coin: "1".')
+    body_limit: int = Field(1 << 20, gt=0, le=64 << 20, description="Largest request body, in bytes.")
 
 
 class Logs(Section):
@@ -155,6 +178,7 @@ class Settings(Section):
     fees: Fees = Fees()
     callback: Callback = Callback()
     runtime: Runtime = Runtime()
+    gateway: Gateway = Gateway()
     logs: Logs = Logs()
 
     @model_validator(mode="after")
@@ -171,6 +195,14 @@ class Settings(Section):
     @property
     def keystore(self) -> Path:
         return self.wallet.keystore or self.data_dir / "keystore.json"
+
+    @property
+    def gateway_keystore(self) -> Path:
+        return self.gateway.keystore or self.data_dir / "gateway-keystore.json"
+
+    @property
+    def gateway_database(self) -> Path:
+        return self.data_dir / "gateway.db"
 
     @property
     def journal(self) -> Path:

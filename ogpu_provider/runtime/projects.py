@@ -34,6 +34,7 @@ from ogpu_provider.runtime.egress.guard import Guard
 from ogpu_provider.runtime.egress.rules import Endpoint, bridge_name
 from ogpu_provider.runtime.engine import Container, Engine
 from ogpu_provider.runtime.images import pin
+from ogpu_provider.runtime.isolation import Isolation, IsolationSettings, demand
 from ogpu_provider.runtime.logs import TaskLogs
 from ogpu_provider.runtime.verify import deviations
 
@@ -55,6 +56,7 @@ class ProjectSettings:
     stop_grace: int = 10
     dispatch_host: str = "127.0.0.1"
     limits: Limits = field(default_factory=Limits)
+    isolation: IsolationSettings = field(default_factory=IsolationSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,12 @@ class _Live:
     port: int
     contract: OpenApiContract | None = None
     problem: EngineError | None = None
+    isolation: str = Isolation.HARDENED
 
-    def serves(self, spec: ProjectSpec) -> bool:
+    def serves(self, spec: ProjectSpec, isolation: str) -> bool:
         wanted = tuple(device.id for device in spec.devices)
-        same = (self.environment, self.compose_sha256, self.devices)
-        return same == (spec.environment, fingerprint(spec.compose), wanted)
+        same = (self.environment, self.compose_sha256, self.devices, self.isolation)
+        return same == (spec.environment, fingerprint(spec.compose), wanted, isolation)
 
 
 class Projects:
@@ -118,7 +121,8 @@ class Projects:
         """See Runtime.up. A project that serves this very spec already is left alone."""
         async with self._lock(spec.source):
             live = self._live.get(spec.source)
-            if live and live.serves(spec) and not self._unguarded(spec.source) and await self._answers(live):
+            same = live and live.serves(spec, self._settings.isolation.of(spec.source))
+            if live and same and not self._unguarded(spec.source) and await self._answers(live):
                 return
             await self._remove(spec.source)
             try:
@@ -226,6 +230,9 @@ class Projects:
         await self._engine.aclose()
 
     async def _start(self, spec: ProjectSpec) -> None:
+        isolation = self._settings.isolation.of(spec.source)
+        engine = await self._engine.info()
+        demand(isolation, engine.runtimes, engine.security)
         limits = await self._host_limits()
         variables = Variables(
             port=free_port(self._settings.dispatch_host),
@@ -247,7 +254,9 @@ class Projects:
         await self._create(plan, spec.source, images)
         await self._compose(plan, "up", "--detach", "--no-build", "--pull", "never", "--no-recreate")
         devices = tuple(device.id for device in spec.devices)
-        live = _Live(spec.source, spec.environment, fingerprint(spec.compose), devices, variables.port)
+        live = _Live(
+            spec.source, spec.environment, fingerprint(spec.compose), devices, variables.port, isolation=isolation
+        )
         contract = await self._ready(live)
         self._live[spec.source] = replace(live, contract=contract)
         log.info("project_up", source=spec.source, functions=sorted(contract.functions))
@@ -275,6 +284,7 @@ class Projects:
             gateway=await self._engine.bridge_gateway(),
             devices=spec.devices,
             limits=limits,
+            isolation=self._settings.isolation.of(spec.source),
         )
 
     async def _pin(self, source: Address, project: Project) -> dict[str, str]:
@@ -472,4 +482,5 @@ def _adopted(source: Address, containers: list[Container]) -> _Live | None:
     if environment is None or not port.isdigit() or not labels.get(render.SHA256):
         return None
     devices = tuple(filter(None, labels.get(render.DEVICES, "").split(",")))
-    return _Live(source, environment, labels[render.SHA256], devices, int(port))
+    isolation = labels.get(render.ISOLATION, "")
+    return _Live(source, environment, labels[render.SHA256], devices, int(port), isolation=isolation)

@@ -61,6 +61,8 @@ def _compare(
         yield "capabilities are left"
     if [each.split(":")[0] for each in host.get("SecurityOpt") or ()] != ["no-new-privileges"]:
         yield f"security options {host.get('SecurityOpt')}"
+    if service.get("runtime", host.get("Runtime")) != host.get("Runtime"):
+        yield f"runtime {host.get('Runtime')}"
     yield from _figures(service, host)
     yield from _ports(service, host)
     yield from _mounts(plan, service, raw)

@@ -20,6 +20,7 @@ _FREE = frozenset(
 _FIXED: Mapping[str, tuple[object, ...]] = {
     "pull_policy": ("never",),
     "init": (True,),
+    "runtime": (None, "runsc"),
     "cap_drop": (["ALL"],),
     "security_opt": (["no-new-privileges:true"],),
     "ulimits": ({"core": 0}, {"core": {"hard": 0, "soft": 0}}),

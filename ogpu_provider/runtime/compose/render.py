@@ -20,6 +20,7 @@ from ogpu_provider.runtime.compose.model import SERVICE_PORT, Gpu, Healthcheck, 
 from ogpu_provider.runtime.compose.policy import HOST_GATEWAY, Limits
 from ogpu_provider.runtime.compose.quantities import milliseconds
 from ogpu_provider.runtime.egress.rules import bridge_name
+from ogpu_provider.runtime.isolation import Isolation
 
 INSTANCE = "ogpu.instance"
 SOURCE = "ogpu.source"
@@ -27,6 +28,7 @@ SHA256 = "ogpu.compose_sha256"
 ENVIRONMENT = "ogpu.environment"
 DEVICES = "ogpu.devices"
 PORT = "ogpu.port"
+ISOLATION = "ogpu.isolation"
 TARGET = "ogpu.target"
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 _NODE = re.compile(r"/dev/kfd|/dev/dri/renderD\d{1,3}")
@@ -50,6 +52,7 @@ class Grant:
     gateway: str
     devices: tuple[Device, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    isolation: Isolation = Isolation.HARDENED
 
     @property
     def project(self) -> str:
@@ -64,6 +67,7 @@ class Grant:
             ENVIRONMENT: self.environment.label,
             DEVICES: ",".join(device.id for device in self.devices),
             PORT: str(self.variables.port),
+            ISOLATION: self.isolation.value,
         }
 
 
@@ -121,6 +125,7 @@ def _service(service: Service, project: Project, grant: Grant) -> dict[str, Any]
         "image": grant.images[str(service.image)],
         "pull_policy": "never",
         "init": True,
+        "runtime": grant.isolation.runtime or None,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "mem_limit": memory,
