@@ -51,7 +51,7 @@ from ogpu_provider.pipeline.sources import SourceKeeper
 from ogpu_provider.runtime.callback import CallbackServer
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.projects import Projects
-from ogpu_provider.scheduler.inventory import Inventory, local_readers
+from ogpu_provider.scheduler.inventory import Inventory, local_probes
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.service.activation import listener
 from ogpu_provider.service.notify import Notifier
@@ -123,7 +123,8 @@ class Daemon:
         self._rpc = rpc
         self._pinning = httpx.AsyncClient(trust_env=False)
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
-        self._inventory = Inventory(policies.cpu_slots(settings), local_readers())
+        self._probes = local_probes(self.clock)
+        self._inventory = Inventory(policies.cpu_slots(settings), [probe.read for probe in self._probes])
         self._scheduler = HostScheduler(self._inventory.host, policies.admission_policy(settings))
         head = Head()
         self._sender = Sender(
@@ -198,6 +199,7 @@ class Daemon:
                 group.create_task(self._runtime.watch(), name="engine events")
                 if isinstance(self._runtime, Projects):
                     group.create_task(self._runtime.keep_guard(), name="egress")
+                    group.create_task(self._runtime.keep_tidy(), name="orphans")
                 group.create_task(self._conductor.run(), name="conductor")
                 await self._conductor.started()
                 group.create_task(self._sender.run(), name="sender")
@@ -221,6 +223,8 @@ class Daemon:
         await self._runtime.aclose()
         await self._pinning.aclose()
         await self._fetcher.aclose()
+        for probe in self._probes:
+            await probe.aclose()
 
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         """One block: first what it says about our transactions, then what it says about tasks and sources."""

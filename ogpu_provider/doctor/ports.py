@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ogpu_provider.chain.wallet import FeeData, Pairing, VaultAccount, VaultTerms
     from ogpu_provider.domain.source import SourceParams
     from ogpu_provider.runtime.trial import Outcome, Trial
-    from ogpu_provider.scheduler.nvml import Survey
     from ogpu_provider.scheduler.reading import Reading
     from ogpu_provider.settings import Settings
 
@@ -148,7 +147,7 @@ class Engine(Protocol):
 
 
 class Gpus(Protocol):
-    async def nvidia(self) -> "Survey": ...
+    async def nvidia(self) -> "Reading": ...
 
     async def amd(self) -> "Reading": ...
 

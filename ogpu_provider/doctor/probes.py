@@ -25,7 +25,6 @@ from ogpu_provider.domain.errors import ProviderError, StoreError
 from ogpu_provider.domain.units import Address
 
 if TYPE_CHECKING:
-    from ogpu_provider.scheduler.nvml import Survey
     from ogpu_provider.scheduler.reading import Reading
     from ogpu_provider.settings import Settings
 
@@ -33,6 +32,7 @@ T = TypeVar("T")
 _TEXT = 1 << 20
 _OUTPUT = 64 << 10
 _RUN_SECONDS = 10.0
+_GPU_SECONDS = 8.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIMITS = {"nofile": resource.RLIMIT_NOFILE, "core": resource.RLIMIT_CORE, "nproc": resource.RLIMIT_NPROC}
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFCHR: "device", stat.S_IFSOCK: "socket"}
@@ -247,20 +247,17 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 class HostGpus:
-    async def nvidia(self) -> "Survey":
-        from ogpu_provider.scheduler import nvml
+    """Each asked in a process of its own: a driver that hangs is a finding."""
 
-        async with _NVML:
-            return await in_thread(nvml.survey)
+    async def nvidia(self) -> "Reading":
+        from ogpu_provider.scheduler import probe
+
+        return await probe.once("nvidia", SystemClock(), deadline=_GPU_SECONDS)
 
     async def amd(self) -> "Reading":
-        from ogpu_provider.scheduler import amd
+        from ogpu_provider.scheduler import probe
 
-        return await in_thread(amd.read)
-
-
-_NVML = asyncio.Lock()
-"""NVML is initialised and shut down for the whole process; two surveys at once would disturb each other."""
+        return await probe.once("amd", SystemClock(), deadline=_GPU_SECONDS)
 
 
 class HostBooks:

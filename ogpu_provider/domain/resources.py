@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.verdict import Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """A GPU or a MIG instance. `id` is what the engine is given: NVML UUID, or the PCI address for AMD.
 
-    Memory in bytes. `nodes` are the device files of an AMD GPU (/dev/kfd, /dev/dri/renderD*).
+    Memory in bytes. `nodes` are the device files of an AMD GPU (/dev/kfd, /dev/dri/renderD*). `part_of` is the id of
+    the whole card where this is an instance of one. `withheld` says why it takes no new work now; a lease on it stays.
     """
 
     id: str
@@ -19,6 +21,13 @@ class Device:
     memory_total: int
     memory_used: int = 0
     nodes: tuple[str, ...] = ()
+    part_of: str = ""
+    withheld: tuple[Reason, ...] = ()
+
+    @property
+    def card(self) -> str:
+        """Id of the whole card: what is healthy or not."""
+        return self.part_of or self.id
 
 
 @dataclass(frozen=True, slots=True)

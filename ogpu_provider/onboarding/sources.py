@@ -12,7 +12,7 @@ from ogpu_provider.onboarding import stake
 from ogpu_provider.onboarding.money import address
 from ogpu_provider.onboarding.offer import Offer, offers
 from ogpu_provider.onboarding.sitting import ALREADY, DONE, SKIPPED, OnboardingError, Sitting, StepResult
-from ogpu_provider.scheduler.inventory import Inventory, local_readers
+from ogpu_provider.scheduler.inventory import look
 
 MIB = 1 << 20
 UNPACKED = 3
@@ -62,7 +62,7 @@ async def _chosen(ctx: Sitting) -> list[Offer]:
     named = [] if answers.sources in (None, ("all",)) else [address(text, "--source") for text in answers.sources or ()]
     if answers.sources == ():
         return []
-    host = await Inventory(max(1, (os.cpu_count() or 2) // 2), local_readers()).refresh()
+    host = await look(max(1, (os.cpu_count() or 2) // 2))
     async with Fetcher(allow_private=ctx.settings.network.allow_private_urls) as fetcher:
         wanted = _wanted(answers.environment)
         found = await offers(ctx.reader, fetcher, host, named or await ctx.reader.all_sources(), wanted)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.verdict import Reason
-from ogpu_provider.scheduler.reading import Reading
+from ogpu_provider.scheduler.reading import DeviceReading, Reading
 
 _VENDOR = 0x1002
 _CARD = re.compile(r"card\d+")  # card0, not its connectors: card0-DP-1
@@ -50,7 +50,7 @@ def read(sys_root: Path = Path("/sys"), dev_root: Path = Path("/dev"), *, min_me
         used = total if card.memory_used is None else card.memory_used
         nodes = ("/dev/kfd", f"/dev/dri/{card.render_node}")
         devices[card.address] = Device(card.address, Environment.AMD, card.name, total, used, nodes)
-    return Reading(tuple(devices[address] for address in sorted(devices)), tuple(problems))
+    return Reading(tuple(DeviceReading(devices[address]) for address in sorted(devices)), tuple(problems))
 
 
 def cards(sys_root: Path = Path("/sys")) -> list[Card]:

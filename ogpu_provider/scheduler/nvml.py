@@ -1,12 +1,12 @@
 """NVIDIA GPUs, through NVML. The only file that touches pynvml; everything else sees plain structs.
 
-NVML lists the cards once, when it is initialised, so every survey initialises anew: that is how a card, a driver or
-a whole library that came later is noticed. Blocking; call it in a thread.
+NVML lists the cards once, when it is initialised, so every reading initialises anew: that is how a card, a driver or
+a whole library that came later is noticed. In between the session stays open, for NVML tells Xid errors only to who
+listens when they happen. Blocking, and a driver may hang or crash: it runs in a process of its own (`surveyor`).
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pynvml
@@ -14,100 +14,102 @@ import pynvml
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.verdict import Reason
-from ogpu_provider.scheduler.reading import Reading
+from ogpu_provider.scheduler.reading import DeviceReading, Gauges, GpuProcess, Reading
 
 _UNSUPPORTED = frozenset({pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND})
 """The card or the driver does not know the question; not a fault."""
+_GONE = frozenset({pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED})
+_MOST_EVENTS = 1000
+_THROTTLES = {
+    "software power cap": pynvml.nvmlClocksEventReasonSwPowerCap,
+    "hardware slowdown": pynvml.nvmlClocksEventReasonHwSlowdown,
+    "software thermal slowdown": pynvml.nvmlClocksEventReasonSwThermalSlowdown,
+    "hardware thermal slowdown": pynvml.nvmlClocksEventReasonHwThermalSlowdown,
+    "power brake": pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class GpuProcess:
-    """A process that computes on a card. `memory` in bytes, None where the driver does not tell."""
+class Nvml:
+    """A session that listens for Xid errors from one reading to the next."""
 
-    pid: int
-    memory: int | None
+    def __init__(self) -> None:
+        self._open = False
+        self._events: Any = None
 
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A GPU, or one of its MIG instances if it is split. Memory in bytes, 0 where the card does not tell."""
-
-    uuid: str
-    name: str
-    memory_total: int
-    memory_used: int
-    processes: tuple[GpuProcess, ...] = ()
-
-
-@dataclass(slots=True)
-class Survey:
-    driver: str = ""
-    cards: list[Card] = field(default_factory=list)
-    problems: list[Reason] = field(default_factory=list)
-
-
-def read() -> Reading:
-    """The NVIDIA devices of this host. Never raises: what cannot be used is left out and explained."""
-    found = survey()
-    devices = (Device(c.uuid, Environment.NVIDIA, c.name, c.memory_total, c.memory_used) for c in found.cards)
-    return Reading(tuple(devices), tuple(found.problems))
-
-
-def survey() -> Survey:
-    """Ask NVML for everything at once. Never raises."""
-    found = Survey()
-    try:
-        with _session():
-            found.driver = _optional(pynvml.nvmlSystemGetDriverVersion, "")
+    def read(self) -> Reading:
+        """The NVIDIA devices of this host. Never raises: what cannot be used is left out and explained."""
+        xids = self._heard()
+        self._close()
+        found: list[DeviceReading] = []
+        problems: list[Reason] = []
+        driver = ""
+        try:
+            pynvml.nvmlInit()
+            self._open = True
+            driver = _optional(pynvml.nvmlSystemGetDriverVersion, "")
+            self._events = _optional(pynvml.nvmlEventSetCreate, None)
             for index in range(pynvml.nvmlDeviceGetCount()):
-                _add_gpu(found, index)
-    except pynvml.NVMLError as error:
-        if error.value == pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
-            found.problems.append(Reason("gpu.no_driver", "the NVIDIA library is there, but its driver is not loaded"))
-        elif error.value != pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-            found.problems.append(Reason("gpu.driver_unusable", f"the NVIDIA driver does not answer: {error}"))
-    return found
+                self._add(found, problems, index, xids)
+        except pynvml.NVMLError as error:
+            if error.value == pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
+                problems.append(Reason("gpu.no_driver", "the NVIDIA library is there, but its driver is not loaded"))
+            elif error.value != pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+                problems.append(Reason("gpu.driver_unusable", f"the NVIDIA driver does not answer: {error}"))
+        return Reading(tuple(found), tuple(problems), driver)
 
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            with contextlib.suppress(pynvml.NVMLError):
+                if self._events is not None:
+                    pynvml.nvmlEventSetFree(self._events)
+            self._events = None
+            with contextlib.suppress(pynvml.NVMLError):
+                pynvml.nvmlShutdown()
 
-@contextlib.contextmanager
-def _session() -> Iterator[None]:
-    pynvml.nvmlInit()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
+    def _heard(self) -> dict[str, tuple[int, ...]]:
+        """Xid errors since the last reading, by the card's UUID."""
+        found: dict[str, tuple[int, ...]] = {}
+        if self._events is None:
+            return found
+        with contextlib.suppress(pynvml.NVMLError):  # a timeout says that there is no more
+            for _ in range(_MOST_EVENTS):
+                event = pynvml.nvmlEventSetWait_v2(self._events, 0)
+                if event.eventType == pynvml.nvmlEventTypeXidCriticalError:
+                    uuid = _of(pynvml.nvmlDeviceGetUUID, event.device) or ""
+                    found[uuid] = (*found.get(uuid, ()), int(event.eventData))
+        return found
 
-
-def _add_gpu(found: Survey, index: int) -> None:
-    """Add the cards at one index whole, or none of them and a problem: a card can fall off between two questions."""
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        if not _mig_enabled(handle):
-            found.cards.append(_card(handle))
+    def _add(
+        self, found: list[DeviceReading], problems: list[Reason], index: int, xids: dict[str, tuple[int, ...]]
+    ) -> None:
+        """Add the devices at one index whole, or none and a problem: a card can be lost between two questions."""
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            devices = list(_devices(handle, xids))
+            if self._events is not None:
+                _quiet(
+                    lambda: pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, self._events),
+                    None,
+                )
+        except pynvml.NVMLError as error:
+            code = "gpu.lost" if error.value in _GONE else "gpu.unreadable"
+            problems.append(Reason(code, f"NVIDIA GPU {index} is left out: {error}"))
             return
-        instances = _instances(handle)
-    except pynvml.NVMLError as error:
-        code = "gpu.lost" if error.value == pynvml.NVML_ERROR_GPU_IS_LOST else "gpu.unreadable"
-        found.problems.append(Reason(code, f"NVIDIA GPU {index} is left out: {error}"))
+        if not devices:
+            text = f"NVIDIA GPU {index} is left out: MIG is on, but it has no instances"
+            problems.append(Reason("gpu.no_instances", text))
+        found.extend(devices)
+
+
+def _devices(handle: Any, xids: dict[str, tuple[int, ...]]) -> Iterator[DeviceReading]:
+    """The card, or its MIG instances if it is split."""
+    uuid = pynvml.nvmlDeviceGetUUID(handle)
+    gauges, heard = _gauges(handle), xids.get(uuid, ())
+    if not _mig_enabled(handle):
+        yield DeviceReading(_device(handle, "NVIDIA GPU"), gauges, _processes(handle), heard)
         return
-    if not instances:
-        text = f"NVIDIA GPU {index} is left out: MIG is on, but it has no instances"
-        found.problems.append(Reason("gpu.no_instances", text))
-    found.cards.extend(instances)
-
-
-def _card(handle: Any, *, fallback_name: str = "NVIDIA GPU") -> Card:
-    uuid: str = pynvml.nvmlDeviceGetUUID(handle)
-    name = _optional(lambda: pynvml.nvmlDeviceGetName(handle), fallback_name)
-    memory = _optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle), None)
-    total, used = (int(memory.total), int(memory.used)) if memory is not None else (0, 0)
-    return Card(uuid, name, total, used, _processes(handle))
-
-
-def _instances(handle: Any) -> list[Card]:
     parent = _optional(lambda: pynvml.nvmlDeviceGetName(handle), "NVIDIA GPU")
-    cards = []
     for slot in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
         try:
             instance = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, slot)
@@ -115,8 +117,64 @@ def _instances(handle: Any) -> list[Card]:
             if error.value == pynvml.NVML_ERROR_NOT_FOUND:
                 continue  # slots are numbered with gaps
             raise
-        cards.append(_card(instance, fallback_name=f"{parent} MIG"))
-    return cards
+        yield DeviceReading(_device(instance, f"{parent} MIG", uuid), gauges, _processes(instance), heard)
+
+
+def _device(handle: Any, fallback_name: str, part_of: str = "") -> Device:
+    uuid: str = pynvml.nvmlDeviceGetUUID(handle)
+    name = _optional(lambda: pynvml.nvmlDeviceGetName(handle), fallback_name)
+    memory = _optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle), None)
+    total, used = (int(memory.total), int(memory.used)) if memory is not None else (0, 0)
+    return Device(uuid, Environment.NVIDIA, name, total, used, part_of=part_of)
+
+
+def _gauges(handle: Any) -> Gauges:
+    """An instrument that fails does not take the card out; a lost card does."""
+    nv = pynvml
+    use = _quiet(lambda: nv.nvmlDeviceGetUtilizationRates(handle), None)
+    rows = _quiet(lambda: nv.nvmlDeviceGetRemappedRows(handle), None)
+    slowdown = nv.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+    return Gauges(
+        utilisation=None if use is None else float(use.gpu),
+        memory_utilisation=None if use is None else float(use.memory),
+        temperature=_quiet(lambda: nv.nvmlDeviceGetTemperature(handle, nv.NVML_TEMPERATURE_GPU), None),
+        temperature_slowdown=_quiet(lambda: nv.nvmlDeviceGetTemperatureThreshold(handle, slowdown), None),
+        power=_milli(lambda: nv.nvmlDeviceGetPowerUsage(handle)),
+        power_limit=_milli(lambda: nv.nvmlDeviceGetEnforcedPowerLimit(handle)),
+        energy=_milli(lambda: nv.nvmlDeviceGetTotalEnergyConsumption(handle)),
+        clock=_of(nv.nvmlDeviceGetClockInfo, handle, nv.NVML_CLOCK_SM),
+        clock_max=_of(nv.nvmlDeviceGetMaxClockInfo, handle, nv.NVML_CLOCK_SM),
+        clock_memory=_of(nv.nvmlDeviceGetClockInfo, handle, nv.NVML_CLOCK_MEM),
+        clock_memory_max=_of(nv.nvmlDeviceGetMaxClockInfo, handle, nv.NVML_CLOCK_MEM),
+        throttled=_throttled(handle),
+        pcie_width=_quiet(lambda: nv.nvmlDeviceGetCurrPcieLinkWidth(handle), None),
+        pcie_width_max=_quiet(lambda: nv.nvmlDeviceGetMaxPcieLinkWidth(handle), None),
+        pcie_generation=_quiet(lambda: nv.nvmlDeviceGetCurrPcieLinkGeneration(handle), None),
+        ecc_corrected=_of(
+            nv.nvmlDeviceGetTotalEccErrors, handle, nv.NVML_MEMORY_ERROR_TYPE_CORRECTED, nv.NVML_VOLATILE_ECC
+        ),
+        ecc_uncorrected=_of(
+            nv.nvmlDeviceGetTotalEccErrors, handle, nv.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nv.NVML_VOLATILE_ECC
+        ),
+        rows_failed=None if rows is None else bool(rows[3]),
+    )
+
+
+def _throttled(handle: Any) -> tuple[str, ...]:
+    """The newer name of the question first; older drivers know the older one."""
+    mask = _quiet(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle), None)
+    if mask is None:
+        mask = _quiet(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle), 0)
+    return tuple(name for name, bit in _THROTTLES.items() if mask & bit)
+
+
+def _milli(ask: Callable[[], Any]) -> float | None:
+    thousandths = _quiet(ask, None)
+    return None if thousandths is None else thousandths / 1000
+
+
+def _of(ask: Callable[..., Any], *words: Any) -> Any:
+    return _quiet(lambda: ask(*words), None)
 
 
 def _mig_enabled(handle: Any) -> bool:
@@ -125,13 +183,12 @@ def _mig_enabled(handle: Any) -> bool:
 
 
 def _processes(handle: Any) -> tuple[GpuProcess, ...]:
-    try:
-        listed = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
-    except pynvml.NVMLError as error:
-        if error.value == pynvml.NVML_ERROR_GPU_IS_LOST:
-            raise
-        return ()  # only shown to people; old drivers and unprivileged daemons may not list them
-    return tuple(GpuProcess(p.pid, p.usedGpuMemory) for p in listed)
+    """Old drivers and unprivileged daemons may not list them. Who draws and computes is one that computes."""
+    computing = _quiet(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle), [])
+    drawing = _quiet(lambda: pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3(handle), [])
+    found = {each.pid: GpuProcess(each.pid, each.usedGpuMemory, graphics=True) for each in drawing}
+    found |= {each.pid: GpuProcess(each.pid, each.usedGpuMemory) for each in computing}
+    return tuple(found[pid] for pid in sorted(found))
 
 
 def _optional(ask: Callable[[], Any], default: Any) -> Any:
@@ -141,3 +198,13 @@ def _optional(ask: Callable[[], Any], default: Any) -> Any:
         if error.value in _UNSUPPORTED:
             return default
         raise
+
+
+def _quiet(ask: Callable[[], Any], default: Any) -> Any:
+    """Like `_optional`, for what may fail in any way short of losing the card."""
+    try:
+        return ask()
+    except pynvml.NVMLError as error:
+        if error.value in _GONE:
+            raise
+        return default

@@ -14,8 +14,7 @@ from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import DeliveryMethod, Environment, SourceParams, SourceStatus
 from ogpu_provider.domain.units import COIN, ZERO_ADDRESS, Address
 from ogpu_provider.runtime.trial import Outcome, Trial
-from ogpu_provider.scheduler.nvml import Card, Survey
-from ogpu_provider.scheduler.reading import Reading
+from ogpu_provider.scheduler.reading import DeviceReading, Reading
 from ogpu_provider.settings import Settings
 
 GIB = 1 << 30
@@ -218,11 +217,13 @@ class FakeEngine:
 
 class FakeGpus:
     def __init__(self) -> None:
-        self.survey = Survey("595.71.05", [Card(UUID, "NVIDIA H100", 80 * GIB, GIB)])
+        h100 = Device(UUID, Environment.NVIDIA, "NVIDIA H100", 80 * GIB, GIB)
+        self.survey = Reading((DeviceReading(h100),), driver="595.71.05")
         nodes = ("/dev/kfd", "/dev/dri/renderD128")
-        self.reading = Reading((Device("0000:02:00.0", Environment.AMD, "MI300X", 192 * GIB, GIB, nodes),))
+        mi300 = Device("0000:02:00.0", Environment.AMD, "MI300X", 192 * GIB, GIB, nodes)
+        self.reading = Reading((DeviceReading(mi300),))
 
-    async def nvidia(self) -> Survey:
+    async def nvidia(self) -> Reading:
         return self.survey
 
     async def amd(self) -> Reading:

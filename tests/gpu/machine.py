@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+
+from ogpu_provider.scheduler.reading import Reading, parsed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -21,15 +22,15 @@ class Machine:
         self._libraries.mkdir()
         # Hides a real library: the loader stops at the first file of the name, and this is none.
         (self._libraries / LIBRARY).write_text("not a library")
-        env = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "LD_LIBRARY_PATH": str(self._libraries),
             "FAKE_NVML_SCRIPT": str(self._script),
         }
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "nvml_probe.py")],
-            env=env,
+            [sys.executable, "-m", "ogpu_provider.scheduler.surveyor", "nvidia"],
+            env=self.environment,
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -42,13 +43,17 @@ class Machine:
     def script(self, *lines: str) -> None:
         self._script.write_text("".join(f"{line}\n" for line in lines))
 
-    def survey(self) -> dict[str, Any]:
+    def xid(self, uuid: str, number: int) -> None:
+        """The driver reports an error of a card."""
+        with Path(f"{self._script}.xids").open("a") as file:
+            file.write(f"{uuid}|{number}\n")
+
+    def read(self) -> Reading:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
+        return parsed(json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
         self._process.communicate(timeout=10)

@@ -48,9 +48,8 @@ services:
 async def seen(machine: Machine) -> HostScheduler:
     """A scheduler that knows the host as the real binding sees it."""
 
-    def read() -> Reading:
-        found = machine.survey()["reading"]["devices"]
-        return Reading(tuple(Device(**{**d, "environment": Environment(d["environment"]), "nodes": ()}) for d in found))
+    async def read() -> Reading:
+        return machine.read()
 
     return HostScheduler(await Inventory(4, (read,)).refresh(), AdmissionPolicy())
 

@@ -9,7 +9,7 @@ from ogpu_provider.doctor.premises import holder
 
 async def look(context: Context) -> Seen:
     nvidia, amd = await context.gpus.nvidia(), await context.gpus.amd()
-    devices = [(d.name, d.memory_used, d.memory_total) for d in nvidia.cards]
+    devices = [(d.name, d.memory_used, d.memory_total) for d in nvidia.devices]
     devices += [(d.name, d.memory_used, d.memory_total) for d in amd.devices]
     if not devices:
         return skipped("no usable GPU")

@@ -8,7 +8,7 @@ from ogpu_provider.doctor.ports import Context
 
 async def look(context: Context) -> Seen:
     nvidia, amd = await context.gpus.nvidia(), await context.gpus.amd()
-    names = [f"{card.name} ({size(card.memory_total)})" for card in nvidia.cards]
+    names = [f"{card.name} ({size(card.memory_total)})" for card in nvidia.devices]
     names += [f"{device.name} ({size(device.memory_total)})" for device in amd.devices]
     return ok(", ".join(names)) if names else failed("no usable GPU")
 

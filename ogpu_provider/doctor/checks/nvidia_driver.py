@@ -8,8 +8,8 @@ from ogpu_provider.doctor.premises import NVIDIA, cards_on_the_bus
 
 async def look(context: Context) -> Seen:
     survey = await context.gpus.nvidia()
-    if survey.cards:
-        return ok(f"driver {survey.driver or 'of unknown version'}, {len(survey.cards)} GPU(s)")
+    if survey.devices:
+        return ok(f"driver {survey.driver or 'of unknown version'}, {len(survey.devices)} GPU(s)")
     plugged = await cards_on_the_bus(context, NVIDIA)
     if not plugged and not survey.problems:
         return skipped("no NVIDIA GPU in this host")

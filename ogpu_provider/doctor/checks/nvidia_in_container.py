@@ -8,7 +8,7 @@ from ogpu_provider.doctor.ports import Context
 async def look(context: Context) -> Seen:
     from ogpu_provider.runtime.trial import Trial, lent
 
-    wanted = tuple(card.uuid for card in (await context.gpus.nvidia()).cards)
+    wanted = tuple(card.id for card in (await context.gpus.nvidia()).devices)
     outcome = await context.engine.trial(Trial(f"{lent('/usr/bin/nvidia-smi')} -L", nvidia=wanted))
     missing = [uuid for uuid in wanted if uuid not in outcome.output]
     if outcome.code == 0 and not missing:

@@ -13,7 +13,7 @@ async def look(context: Context) -> Seen:
     if not listed:
         return skipped("no source is to be served")
     ours = {Environment.CPU}
-    ours |= {Environment.NVIDIA} if (await context.gpus.nvidia()).cards else set()
+    ours |= {Environment.NVIDIA} if (await context.gpus.nvidia()).devices else set()
     ours |= {Environment.AMD} if (await context.gpus.amd()).devices else set()
     wrong = []
     for source in listed:

@@ -10,12 +10,12 @@ from ogpu_provider.chain.wallet import Pairing
 from ogpu_provider.doctor.finding import Severity
 from ogpu_provider.doctor.ports import EndpointFacts, JournalFacts, Room
 from ogpu_provider.domain.errors import EngineError, KeyRefused, RpcUnavailable, StoreError
+from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment, SourceStatus
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.runtime.trial import Outcome
-from ogpu_provider.scheduler.nvml import Card, Survey
-from ogpu_provider.scheduler.reading import Reading
+from ogpu_provider.scheduler.reading import DeviceReading, Reading
 from tests.fakes.host import DATA, GIB, PROVIDER, ROOT_DIR, SOURCE, UUID, FakeHost, directory, file, source
 
 E, W, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -258,32 +258,34 @@ def images_on_the_system_disk(host: FakeHost) -> None:
 
 @fault("gpu_present", INFO)
 def no_gpu(host: FakeHost) -> None:
-    host.gpus.survey, host.gpus.reading = Survey(), Reading()
+    host.gpus.survey, host.gpus.reading = Reading(), Reading()
 
 
 @fault("gpu_usable", W, "fallen off")
 def lost_gpu(host: FakeHost) -> None:
-    host.gpus.survey.problems.append(Reason("gpu.lost", "NVIDIA GPU 1 is left out: it has fallen off the bus"))
+    lost = Reason("gpu.lost", "NVIDIA GPU 1 is left out: it has fallen off the bus")
+    host.gpus.survey = replace(host.gpus.survey, problems=(lost,))
 
 
 @fault("gpu_idle", W, "40.0 GiB of 80.0 GiB")
 def gpu_in_use(host: FakeHost) -> None:
-    host.gpus.survey.cards = [Card(UUID, "NVIDIA H100", 80 * GIB, 40 * GIB)]
+    device = Device(UUID, Environment.NVIDIA, "NVIDIA H100", 80 * GIB, 40 * GIB)
+    host.gpus.survey = Reading((DeviceReading(device),), driver=host.gpus.survey.driver)
 
 
 @fault("nvidia_driver", E, "no driver is installed")
 def no_driver(host: FakeHost) -> None:
-    host.gpus.survey = Survey()
+    host.gpus.survey = Reading()
 
 
 @fault("nvidia_driver", E, "not loaded")
 def driver_not_loaded(host: FakeHost) -> None:
-    host.gpus.survey = Survey(problems=[Reason("gpu.no_driver", "its driver is not loaded")])
+    host.gpus.survey = Reading(problems=(Reason("gpu.no_driver", "its driver is not loaded"),))
 
 
 @fault("nvidia_driver_version", W, "CVE-2026-24187")
 def driver_without_fixes(host: FakeHost) -> None:
-    host.gpus.survey.driver = "570.211.01"
+    host.gpus.survey = replace(host.gpus.survey, driver="570.211.01")
 
 
 @fault("nvidia_nouveau", E)

@@ -1,12 +1,10 @@
-import threading
-
 import pytest
 
 from ogpu_provider.domain.resources import Device, Host
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.scheduler.inventory import Inventory
-from ogpu_provider.scheduler.reading import Reading
+from ogpu_provider.scheduler.reading import DeviceReading, Reading
 
 NVIDIA = Device("GPU-1", Environment.NVIDIA, "card", 100)
 AMD = Device("0000:03:00.0", Environment.AMD, "card", 100)
@@ -18,15 +16,16 @@ class Readers:
 
     def __init__(self) -> None:
         self.nvidia, self.amd = Reading(), Reading()
-        self.threads: set[int] = set()
 
-    def read_nvidia(self) -> Reading:
-        self.threads.add(threading.get_ident())
+    async def read_nvidia(self) -> Reading:
         return self.nvidia
 
-    def read_amd(self) -> Reading:
-        self.threads.add(threading.get_ident())
+    async def read_amd(self) -> Reading:
         return self.amd
+
+
+def found(*devices: Device) -> tuple[DeviceReading, ...]:
+    return tuple(DeviceReading(device) for device in devices)
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_before_the_first_reading_there_is_a_cpu(inventory: Inventory) -> None:
 
 
 async def test_a_host_joins_what_the_vendors_say(inventory: Inventory, readers: Readers) -> None:
-    readers.nvidia, readers.amd = Reading((NVIDIA,), (LOST,)), Reading((AMD,))
+    readers.nvidia, readers.amd = Reading(found(NVIDIA), (LOST,)), Reading(found(AMD))
     assert await inventory.refresh() == Host(4, (NVIDIA, AMD))
     assert inventory.problems == (LOST,)
     assert inventory.host.environments == set(Environment)
@@ -53,17 +52,11 @@ async def test_a_host_joins_what_the_vendors_say(inventory: Inventory, readers: 
 
 async def test_nothing_is_remembered_from_one_reading_to_the_next(inventory: Inventory, readers: Readers) -> None:
     await inventory.refresh()
-    readers.nvidia = Reading((NVIDIA,))
+    readers.nvidia = Reading(found(NVIDIA))
     assert (await inventory.refresh()).devices == (NVIDIA,)
     readers.nvidia = Reading(problems=(LOST,))
     assert (await inventory.refresh()).devices == ()
     assert inventory.problems == (LOST,)
-
-
-async def test_readers_run_off_the_event_loop(inventory: Inventory, readers: Readers) -> None:
-    await inventory.refresh()
-    assert readers.threads
-    assert threading.get_ident() not in readers.threads
 
 
 def test_a_host_has_a_slot() -> None:
