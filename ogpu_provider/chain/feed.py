@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ogpu_provider.chain.news import Json, LogId, NewsStream
 from ogpu_provider.chain.receipts import Node
-from ogpu_provider.chain.socket import HeadStream
 from ogpu_provider.chain.wire import Call, JsonRpcError
 
 Answers = list[Any | JsonRpcError]
@@ -18,7 +18,13 @@ class Feed(Node, Protocol):
         """Whether new heads can be subscribed to; otherwise they have to be asked for."""
         ...
 
-    async def subscribe_heads(self) -> HeadStream: ...
+    async def subscribe(self, wanted: Json | None = None) -> NewsStream:
+        """New headers as they are announced, and logs that fit the filter where they are announced too."""
+        ...
+
+    def seconded(self, log: LogId) -> bool:
+        """Whether two endpoints announced this log by themselves."""
+        ...
 
     async def attributed(self, calls: Sequence[Call]) -> tuple[Answers, str]:
         """Like `batch`, and the name of the endpoint that gave all of the answers."""

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from ogpu_provider.chain.networks import Network
-from ogpu_provider.chain.socket import HeadStream, Socket
+from ogpu_provider.chain.news import Json, LogId, NewsStream
+from ogpu_provider.chain.socket import Socket
 from ogpu_provider.chain.wire import Busy, Call, JsonRpcError, outcome, retry_after
 from ogpu_provider.domain.clock import Clock, SystemClock
 from ogpu_provider.domain.errors import ConfigError, RpcUnavailable, WrongNetwork
@@ -149,12 +150,19 @@ class Rpc:
         """What another node says: there is none here."""
         return None
 
-    async def subscribe_heads(self) -> HeadStream:
-        """New headers as they are announced. Raises RpcUnavailable without a websocket, or without its connection."""
+    async def subscribe(self, wanted: Json | None = None) -> NewsStream:
+        """New headers as they are announced, and logs that fit the filter `wanted` where the node announces them.
+
+        Raises RpcUnavailable without a websocket, or without its connection; JsonRpcError where headers are refused.
+        """
         if self._socket is None:
             raise RpcUnavailable("the node has no websocket")
         await self._socket.settled()
-        return await self._socket.heads()
+        return await self._socket.subscribe(wanted, self.name)
+
+    def seconded(self, log: LogId) -> bool:
+        """Whether two endpoints announced this log: there is one here."""
+        return False
 
     async def check_network(self) -> None:
         """Raises WrongNetwork unless the node is on our network and has its contracts."""

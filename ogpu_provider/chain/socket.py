@@ -1,9 +1,9 @@
-"""One persistent websocket: calls multiplexed by id, subscriptions to new heads, reconnects for ever."""
+"""One persistent websocket: calls multiplexed by id, subscriptions to heads and logs, reconnects for ever."""
 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -12,6 +12,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from ogpu_provider.chain.news import Json, NewsStream
 from ogpu_provider.chain.wire import Call, JsonRpcError, outcome
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ChainError, RpcUnavailable, WrongNetwork
@@ -24,42 +25,17 @@ _PAUSE = 0.25  # seconds before the first reconnect, doubled by each failure
 _PAUSE_MAX = 15.0
 
 
-class HeadStream(AsyncIterator[dict[str, Any]]):
-    """New block headers. Those that came while the reader was busy are conflated: it gets the newest.
-
-    Raises RpcUnavailable when the connection is lost; subscribe again after that.
-    """
-
-    def __init__(self) -> None:
-        self._newest: dict[str, Any] | None = None
-        self._lost: RpcUnavailable | None = None
-        self._event = asyncio.Event()
-
-    def put(self, header: object) -> None:
-        if isinstance(header, dict):
-            self._newest = header
-            self._event.set()
-
-    def lose(self, error: RpcUnavailable) -> None:
-        self._lost = error
-        self._event.set()
-
-    async def __anext__(self) -> dict[str, Any]:
-        await self._event.wait()
-        if self._newest is not None:
-            header, self._newest = self._newest, None
-            if self._lost is None:
-                self._event.clear()
-            return header
-        raise self._lost or RpcUnavailable("the subscription ended")
+_Take = Callable[[object], None]
 
 
 @dataclass(slots=True)
 class _Pending:
+    """A call under way. `take` gets what a subscription brings."""
+
     number: int
     method: str
     future: asyncio.Future[Any]
-    heads: HeadStream | None = None
+    take: _Take | None = None
 
 
 @dataclass(slots=True)
@@ -68,16 +44,18 @@ class _Session:
 
     ws: ClientConnection
     pending: dict[int, _Pending] = field(default_factory=dict)
-    streams: dict[str, HeadStream] = field(default_factory=dict)
+    takers: dict[str, _Take] = field(default_factory=dict)
+    streams: list[NewsStream] = field(default_factory=list)
     received: int = 0
 
     def end(self, error: RpcUnavailable) -> None:
         for waiting in self.pending.values():
             if not waiting.future.done():
                 waiting.future.set_exception(error)
-        for stream in self.streams.values():
+        for stream in self.streams:
             stream.lose(error)
         self.pending.clear()
+        self.takers.clear()
         self.streams.clear()
 
     def take(self, text: str | bytes) -> None:
@@ -91,8 +69,8 @@ class _Session:
             return
         if message.get("method") == "eth_subscription":
             params = message.get("params")
-            if isinstance(params, dict) and (stream := self.streams.get(str(params.get("subscription")))):
-                stream.put(params.get("result"))
+            if isinstance(params, dict) and (take := self.takers.get(str(params.get("subscription")))):
+                take(params.get("result"))
             return
         number = message.get("id")
         waiting = self.pending.pop(number, None) if isinstance(number, int) else None
@@ -105,8 +83,8 @@ class _Session:
         except RpcUnavailable as err:
             waiting.future.set_exception(err)
             return
-        if waiting.heads is not None and isinstance(result, str):
-            self.streams[result] = waiting.heads  # before the next message is read
+        if waiting.take is not None and isinstance(result, str):
+            self.takers[result] = waiting.take  # before the next message is read
         waiting.future.set_result(result)
 
 
@@ -222,29 +200,39 @@ class Socket:
         finally:
             _forget(session, waiting)
 
-    async def heads(self) -> HeadStream:
-        """Subscribe to new headers. Raises RpcUnavailable, JsonRpcError."""
+    async def subscribe(self, wanted: Json | None, by: str) -> NewsStream:
+        """New headers, and logs that fit `wanted` where the node announces those. `by` names the endpoint.
+
+        Raises RpcUnavailable, and JsonRpcError if headers are refused.
+        """
         session = self._ready()
-        stream = HeadStream()
+        stream = NewsStream()
+        heads = await self._subscription(session, stream.put_head, "newHeads")
+        if isinstance(heads, JsonRpcError):
+            raise heads
+        if wanted is not None:
+            logs = await self._subscription(session, lambda log: stream.put_log(log, by), "logs", wanted)
+            stream.tells_logs = not isinstance(logs, JsonRpcError)
+        if session is not self._session:
+            raise RpcUnavailable("the connection to the node was lost")
+        session.streams.append(stream)
+        return stream
+
+    async def _subscription(self, session: _Session, take: _Take, *params: Any) -> Any:
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await (await self._send(session, "eth_subscribe", ("newHeads",), stream)).future
+                return await (await self._send(session, "eth_subscribe", params, take)).future
         except (TimeoutError, WebSocketException) as err:
             raise RpcUnavailable("eth_subscribe: no answer") from err
-        if isinstance(answer, JsonRpcError):
-            raise answer
-        return stream
 
     def _ready(self) -> _Session:
         if not self.ready or self._session is None:
             raise RpcUnavailable("there is no connection to the node")
         return self._session
 
-    async def _send(
-        self, session: _Session, method: str, params: Sequence[Any], heads: HeadStream | None = None
-    ) -> _Pending:
+    async def _send(self, session: _Session, method: str, params: Sequence[Any], take: _Take | None = None) -> _Pending:
         number = next(self._ids)
-        waiting = _Pending(number, method, asyncio.get_running_loop().create_future(), heads)
+        waiting = _Pending(number, method, asyncio.get_running_loop().create_future(), take)
         session.pending[number] = waiting
         self._counts[method] += 1
         await session.ws.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))

@@ -80,10 +80,10 @@ class NodeChain:
         from ogpu_provider.chain.rpc import Rpc
 
         async with Rpc(replace(self._network, http_url=""), timeout=_SECONDS) as rpc:
-            heads = await rpc.subscribe_heads()
+            news = await rpc.subscribe()
             try:
                 async with asyncio.timeout(_ANNOUNCED):
-                    return _number((await anext(heads)).get("number"))
+                    return _number((await anext(news)).heads[-1].get("number"))
             except TimeoutError:
                 raise RpcUnavailable(f"connected, but no block was announced in {_ANNOUNCED:g} s") from None
 

@@ -8,8 +8,8 @@ from eth_utils.crypto import keccak
 
 from ogpu_provider.chain.contracts import checksummed, topic
 from ogpu_provider.chain.networks import Network, devnet
+from ogpu_provider.chain.news import Json, NewsStream
 from ogpu_provider.chain.rpc import Rpc
-from ogpu_provider.chain.socket import HeadStream
 from ogpu_provider.chain.wire import Call, JsonRpcError
 from ogpu_provider.domain.errors import RpcUnavailable
 from ogpu_provider.domain.units import Address
@@ -31,7 +31,7 @@ class Ledger(Rpc):
         self._salt = itertools.count()
         self.blocks: list[dict[str, Any]] = []
         self.logs: dict[str, list[dict[str, Any]]] = {}
-        self.streams: list[HeadStream] = []
+        self.streams: list[NewsStream] = []
         self.hidden = 0
         self.limit = 10**9
         self.outages: list[Exception] = []
@@ -79,7 +79,7 @@ class Ledger(Rpc):
 
     def announce(self, header: dict[str, Any] | None = None) -> None:
         for stream in self.streams:
-            stream.put(header or self.head)
+            stream.put_head(header or self.head)
 
     def hang_up(self) -> None:
         for stream in self.streams:
@@ -99,13 +99,13 @@ class Ledger(Rpc):
             raise self.outages.pop(0)
         return [self._answer(method, params) for method, params in calls]
 
-    async def subscribe_heads(self) -> HeadStream:
+    async def subscribe(self, wanted: Json | None = None) -> NewsStream:
         self.counts["eth_subscribe"] += 1
         if self.refuses_subscriptions:
             raise JsonRpcError("eth_subscribe", -32601, "not supported")
         if self.socket_down:
             raise RpcUnavailable("there is no connection to the node")
-        self.streams.append(HeadStream())
+        self.streams.append(NewsStream())
         return self.streams[-1]
 
     def _answer(self, method: str, params: tuple[Any, ...]) -> Any | JsonRpcError:

@@ -78,7 +78,7 @@ async def test_reads_come_from_the_highest() -> None:
     async with pooled() as (pool, (first, second)):
         first.reply, second.reply = lambda method, params: "0x10", lambda method, params: "0x11"
         for endpoint in pool._endpoints:
-            await pool._ask(endpoint, [("eth_blockNumber", ())])
+            await endpoint.ask([("eth_blockNumber", ())])
         assert await pool.call("eth_test") == "0x11"
         assert [one.head for one in pool.health()] == [16, 17]
 
@@ -106,11 +106,11 @@ async def test_one_on_another_network_is_left_out_and_taken_back() -> None:
         first.chain_id = 1
         first.reply = raising(Fault(status=500))
         assert await pool.call("eth_test") == "1"  # and with the failure its network is in question
-        [await pool._quietly(endpoint, [("eth_test", ())]) for endpoint in pool._endpoints]
+        [await endpoint.quietly([("eth_test", ())]) for endpoint in pool._endpoints]
         assert not pool.health()[0].healthy
         assert "chain 1" in pool.health()[0].reason
         first.chain_id, first.reply = devnet("x").chain_id, saying("0")
-        await pool._quietly(pool._endpoints[0], [("eth_test", ())])
+        await pool._endpoints[0].quietly([("eth_test", ())])
         assert pool.health()[0].healthy
 
 
@@ -139,15 +139,15 @@ async def test_when_nobody_answers_it_says_so_and_recovers_at_once() -> None:
 
 async def test_heads_of_all_websockets_come_once_each() -> None:
     async with pooled(ws=True) as (pool, (first, second)):
-        heads = await pool.subscribe_heads()
+        heads = await pool.subscribe()
         for number, nodes in ((1, (first, second)), (2, (second, first)), (3, (second,))):
             header = {"number": hex(number), "hash": f"0x{number:064x}"}
             for node in nodes:
                 await node.announce(header)
-            assert (await asyncio.wait_for(anext(heads), 1))["number"] == hex(number)
+            assert (await asyncio.wait_for(anext(heads), 1)).heads[-1]["number"] == hex(number)
         await first.close_socket()
         await second.announce({"number": "0x4", "hash": "0x04"})
-        assert (await asyncio.wait_for(anext(heads), 1))["number"] == "0x4"
+        assert (await asyncio.wait_for(anext(heads), 1)).heads[-1]["number"] == "0x4"
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(heads), 0.05)
         await second.close_socket()

@@ -169,29 +169,29 @@ async def test_many_calls_share_the_socket_and_get_their_own_answers(node: FakeN
     assert node.ws_connections == 1
 
 
-async def test_heads_are_pushed_and_those_not_waited_for_are_conflated(node: FakeNode) -> None:
+async def test_heads_are_pushed_and_those_not_waited_for_come_together(node: FakeNode) -> None:
     async with Rpc(node.network(**WS)) as rpc:
-        stream = await rpc.subscribe_heads()
+        stream = await rpc.subscribe()
         await node.announce({"number": "0x1"})
-        assert await anext(stream) == {"number": "0x1"}
+        assert (await anext(stream)).heads == ({"number": "0x1"},)
         for number in ("0x2", "0x3", "0x4"):
             await node.announce({"number": number})
         await rpc.call("eth_test")  # everything before its answer has been read
-        assert await anext(stream) == {"number": "0x4"}
+        assert [head["number"] for head in (await anext(stream)).heads] == ["0x2", "0x3", "0x4"]
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await anext(stream)
         await node.announce({"number": "0x5"})  # a wait that was given up has not hurt the stream
-        assert await anext(stream) == {"number": "0x5"}
+        assert (await anext(stream)).heads == ({"number": "0x5"},)
 
 
 async def test_a_head_stream_ends_with_its_connection(node: FakeNode) -> None:
     async with Rpc(node.network(**WS), random=lambda: 0.0) as rpc:
-        stream = await rpc.subscribe_heads()
+        stream = await rpc.subscribe()
         await node.announce({"number": "0x1"})
         await rpc.call("eth_test")
         await node.close_socket()
-        assert await anext(stream) == {"number": "0x1"}
+        assert (await anext(stream)).heads == ({"number": "0x1"},)
         for _ in range(2):
             with pytest.raises(RpcUnavailable):
                 await anext(stream)
@@ -201,7 +201,7 @@ async def test_there_are_no_heads_without_a_socket(node: FakeNode) -> None:
     async with Rpc(node.network(**HTTP)) as rpc:
         assert not rpc.pushes
         with pytest.raises(RpcUnavailable):
-            await rpc.subscribe_heads()
+            await rpc.subscribe()
 
 
 @pytest.mark.parametrize("by", [HTTP, WS])
