@@ -1,10 +1,12 @@
 """The settings, put into the terms of each part of the daemon."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
 
 from ogpu_provider.domain.approval import OnChange
-from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.units import Address, Wei
+from ogpu_provider.domain.week import hours
 from ogpu_provider.pipeline.ports import Policy
 from ogpu_provider.pipeline.sources import SourcePolicy
 from ogpu_provider.runtime.compose.policy import Limits
@@ -12,6 +14,9 @@ from ogpu_provider.runtime.egress.guard import EgressSettings
 from ogpu_provider.runtime.egress.rules import Policy as Egress
 from ogpu_provider.runtime.isolation import Isolation, IsolationSettings
 from ogpu_provider.runtime.projects import ProjectSettings
+from ogpu_provider.scheduler.assessment import AssessmentPolicy
+from ogpu_provider.scheduler.breakers import BreakerPolicy
+from ogpu_provider.scheduler.price import Tariff, Terms
 from ogpu_provider.scheduler.requirements import SlotLimits
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.settings import Settings
@@ -25,11 +30,30 @@ def admission_policy(settings: Settings) -> AdmissionPolicy:
     chosen = settings.admission
     return AdmissionPolicy(
         min_payment=chosen.min_payment,
+        min_payment_by_source=_by_source(chosen.min_payment_by_source),
+        min_margin=chosen.min_margin,
+        min_margin_by_source=_by_source(chosen.min_margin_by_source),
         min_time_left=chosen.min_time_left,
         deny_sources=_addresses(settings.sources.deny),
         allow_clients=_addresses(chosen.allow_clients),
         deny_clients=_addresses(chosen.deny_clients),
         slots=SlotLimits(cpu_per_source=chosen.slots_per_source, gpu_per_device=chosen.slots_per_source),
+    )
+
+
+def assessment_policy(settings: Settings) -> AssessmentPolicy:
+    price, breakers = settings.price, settings.breakers
+    windows = tuple((hours(span), Fraction(cost)) for span, cost in price.per_kwh_in.items())
+    return AssessmentPolicy(
+        quantile=settings.admission.run_quantile,
+        terms=Terms(
+            tariff=Tariff(Fraction(price.per_kwh), windows),
+            coin_price=None if price.coin_price is None else Fraction(price.coin_price),
+            watts=price.watts,
+            hour_rate=price.per_hour,
+        ),
+        breakers=BreakerPolicy(breakers.limit, breakers.half_life),
+        hours=tuple(hours(span) for span in settings.owner.hours),
     )
 
 
@@ -72,6 +96,10 @@ def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
         isolation=isolation_settings(settings),
         limits=Limits(private_registries=settings.network.allow_private_urls),
     )
+
+
+def _by_source(amounts: Mapping[str, Wei]) -> dict[Address, Wei]:
+    return {Address(source): amount for source, amount in amounts.items()}
 
 
 def _addresses(texts: Iterable[str]) -> frozenset[Address]:

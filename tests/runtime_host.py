@@ -165,7 +165,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
         provider=Address("0x" + "ab" * 20),
         ready_timeout=20.0,
         stop_grace=1,
-        limits=Limits(memory=256 << 20, cpus=1.0, pids=64),
+        limits=Limits(memory=256 << 20, cpus=1.0, pids=64, private_registries=True),
     )
     async with callback:
         composer = Composer(command, tmp_path / "home")

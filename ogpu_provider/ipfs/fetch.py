@@ -19,8 +19,8 @@ import anyio
 import httpcore
 import httpx
 
+from ogpu_provider.domain.addresses import is_public
 from ogpu_provider.domain.errors import FetchError, Retry
-from ogpu_provider.ipfs.addresses import is_public
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
@@ -69,6 +69,11 @@ class Fetcher:
         )
         timeout = httpx.Timeout(None, connect=self._limits.connect_s)  # the rest is one budget per call
         self._client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, timeout=timeout)
+
+    @property
+    def allows_private(self) -> bool:
+        """Whether this is the fetcher of a local network."""
+        return self._allow_private
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.onboarding import manifest
 from ogpu_provider.runtime.compose.gate import inspect
 from ogpu_provider.runtime.compose.interpolation import Variables
+from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.scheduler.placement import choose_environment
 
@@ -37,7 +38,7 @@ class Offer:
     environment: Environment | None
     accepted: bool
     problem: str
-    images: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
     image_bytes: int | None = None
 
     @property
@@ -84,7 +85,7 @@ async def offer(
         environment=environment,
         accepted=accepted,
         problem=problem,
-        images=tuple(str(image) for image in images),
+        images=images,
         image_bytes=sum(s for s in sizes if s is not None) if sizes and None not in sizes else None,
     )
 
@@ -116,7 +117,8 @@ async def _judged(
         text = await fetcher.get(url, limit_bytes=DOCUMENT_LIMIT)
     except FetchError as error:
         return name, False, f"its compose file: {error}", ()
-    project, _, violations = inspect(text, environment, EXAMPLE)
+    limits = Limits(private_registries=fetcher.allows_private)
+    project, _, violations = inspect(text, environment, EXAMPLE, limits)
     if project is None:
         first = violations[0]
         more = f" and {len(violations) - 1} more" if len(violations) > 1 else ""

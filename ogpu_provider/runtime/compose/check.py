@@ -14,11 +14,11 @@ from ogpu_provider.runtime.compose.violation import Difference, Violation
 
 EXAMPLE = Variables(
     port=40000,
-    callback_url="http://172.17.0.1:40001/token",
+    callback_url="http://172.17.0.1:1023/token",
     source=ZERO_ADDRESS,
     provider=ZERO_ADDRESS,
 )
-"""Stands for what is only known when a project is started."""
+"""Stands for what is only known when a project is started. No file may fix the example's callback port."""
 
 
 @dataclass(frozen=True, slots=True)

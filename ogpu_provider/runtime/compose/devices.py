@@ -8,7 +8,7 @@ from ogpu_provider.runtime.compose.reader import Field
 
 Need = tuple[Gpu, int]
 NOTHING: Need = (Gpu.NONE, 0)
-_AMD = re.compile(r"(/dev/kfd|/dev/dri(?:/renderD\d{1,3}|/card\d{1,3})?)(?::\1)?(?::[rwm]{1,3})?")
+_AMD = re.compile(r"(/dev/kfd|/dev/dri(?:/renderD[0-9]{1,3}|/card[0-9]{1,3})?)(?::\1)?(?::[rwm]{1,3})?")
 _NVIDIA_CAPABILITIES = frozenset({"gpu", "nvidia", "compute", "utility"})
 _ALL = "all devices: it gets the ones leased to it"
 

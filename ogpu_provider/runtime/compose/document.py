@@ -15,6 +15,8 @@ from ogpu_provider.runtime.compose.violation import GateRefused, Violation
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 20_000
+MAX_CHARACTERS = 2 * MAX_BYTES
+"""Of all keys and values, aliases written out: a long text under many aliases is a bomb as well."""
 MAX_KEY = 200
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -59,7 +61,7 @@ class Mapping:
 Node = Scalar | Sequence | Mapping
 
 
-def parse(text: bytes) -> Mapping:
+def parse(text: bytes, builder: "_Builder | None" = None) -> Mapping:
     """Read one document whose root is a mapping. Raises GateRefused with the line of the first fault."""
     if len(text) > MAX_BYTES:
         raise _refused("compose.too_large", 0, f"the file has {len(text)} bytes, more than {MAX_BYTES}")
@@ -67,7 +69,7 @@ def parse(text: bytes) -> Mapping:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _refused("compose.syntax", 0, f"not UTF-8 at byte {error.start}") from error
-    builder = _Builder()
+    builder = builder or _Builder()
     try:
         for event in yaml.parse(decoded, Loader=_LOADER):
             builder.take(event)
@@ -83,21 +85,31 @@ def parse(text: bytes) -> Mapping:
 
 @dataclass(slots=True)
 class _Open:
-    """A collection whose end was not seen yet. `nodes` counts it with everything below, aliases written out."""
+    """A collection whose end was not seen yet. `weight` is that of it with everything below, aliases written out."""
 
     mapping: bool
     anchor: str | None
     line: int
-    nodes: int = 1
+    weight: "_Weight"
     height: int = 1
     items: list[Node] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Weight:
+    nodes: int = 0
+    characters: int = 0
+
+    def add(self, other: "_Weight") -> None:
+        self.nodes += other.nodes
+        self.characters += other.characters
+
+
 @dataclass(frozen=True, slots=True)
 class _Anchored:
     node: Node
-    nodes: int
+    weight: _Weight
     height: int
 
 
@@ -105,7 +117,7 @@ class _Builder:
     def __init__(self) -> None:
         self.root: Node | None = None
         self._documents = 0
-        self._total = 0
+        self._total = _Weight()
         self._stack: list[_Open] = []
         self._anchors: dict[str, _Anchored] = {}
 
@@ -119,18 +131,19 @@ class _Builder:
             self._alias(event.anchor, line)
         elif isinstance(event, yaml.ScalarEvent):
             self._refuse_tag(event, line)
-            self._count(1, line)
+            weight = _Weight(1, len(event.value))
+            self._count(weight, line)
             if _UNPRINTABLE.search(event.value):
                 raise _refused("compose.control_character", line, "a control character in a value")
             scalar = Scalar(event.value, event.style is None or event.style == "", line)
-            self._anchor(event.anchor, _Anchored(scalar, 1, 1))
-            self._place(scalar, 1, 1, line)
+            self._anchor(event.anchor, _Anchored(scalar, weight, 1))
+            self._place(scalar, weight, 1, line)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             self._refuse_tag(event, line)
-            self._count(1, line)
+            self._count(_Weight(1), line)
             if len(self._stack) >= MAX_DEPTH:
                 raise _refused("compose.too_deep", line, f"nested deeper than {MAX_DEPTH}")
-            self._stack.append(_Open(isinstance(event, yaml.MappingStartEvent), event.anchor, line))
+            self._stack.append(_Open(isinstance(event, yaml.MappingStartEvent), event.anchor, line, _Weight(1)))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             self._close()
 
@@ -138,35 +151,37 @@ class _Builder:
         found = self._anchors.get(name or "")
         if found is None:
             raise _refused("compose.alias", line, f"alias *{name} leads to nothing, or into itself")
-        self._count(found.nodes, line)
+        self._count(found.weight, line)
         if len(self._stack) + found.height > MAX_DEPTH + 1:
             raise _refused("compose.too_deep", line, f"nested deeper than {MAX_DEPTH}")
-        self._place(found.node, found.nodes, found.height, line)
+        self._place(found.node, found.weight, found.height, line)
 
     def _close(self) -> None:
         done = self._stack.pop()
         node = _mapping(done) if done.mapping else Sequence(tuple(done.items), done.line)
-        self._anchor(done.anchor, _Anchored(node, done.nodes, done.height))
-        self._place(node, done.nodes, done.height, done.line)
+        self._anchor(done.anchor, _Anchored(node, done.weight, done.height))
+        self._place(node, done.weight, done.height, done.line)
 
-    def _place(self, node: Node, nodes: int, height: int, line: int) -> None:
+    def _place(self, node: Node, weight: _Weight, height: int, line: int) -> None:
         if not self._stack:
             self.root = node
             return
         parent = self._stack[-1]
         parent.items.append(node)
         parent.lines.append(line)
-        parent.nodes += nodes
+        parent.weight.add(weight)
         parent.height = max(parent.height, height + 1)
 
     def _anchor(self, name: str | None, anchored: _Anchored) -> None:
         if name is not None:
             self._anchors[name] = anchored
 
-    def _count(self, nodes: int, line: int) -> None:
-        self._total += nodes
-        if self._total > MAX_NODES:
+    def _count(self, weight: _Weight, line: int) -> None:
+        self._total.add(weight)
+        if self._total.nodes > MAX_NODES:
             raise _refused("compose.too_many_nodes", line, f"more than {MAX_NODES} nodes, aliases written out")
+        if self._total.characters > MAX_CHARACTERS:
+            raise _refused("compose.too_large", line, f"more than {MAX_CHARACTERS} characters, aliases written out")
 
     @staticmethod
     def _refuse_tag(event: Any, line: int) -> None:

@@ -5,14 +5,16 @@ file shows (one service to call, volumes declared, devices that fit the environm
 """
 
 import hashlib
+from urllib.parse import urlsplit
 
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.runtime.compose.document import parse
+from ogpu_provider.runtime.compose.draft import NAME
 from ogpu_provider.runtime.compose.interpolation import Variables, interpolate
 from ogpu_provider.runtime.compose.model import SERVICE_PORT, Bind, Gpu, Project, Service, Tmpfs, Volume
 from ogpu_provider.runtime.compose.policy import REFUSED_TOP, TOP_LEVEL, Limits
 from ogpu_provider.runtime.compose.reader import Field, Findings
-from ogpu_provider.runtime.compose.service import NAME, ServiceReader, refuse_key
+from ogpu_provider.runtime.compose.service import read_service, refuse_key
 from ogpu_provider.runtime.compose.violation import Difference, GateRefused, Violation
 
 DEFAULT_LIMITS = Limits()
@@ -79,6 +81,7 @@ def _project(field: Field, environment: Environment, limits: Limits, known: dict
                 refuse_key(value, key, REFUSED_TOP)
     if field.found.violations:
         return None
+    _ports(field, services, limits, known)
     return _whole(field, tuple(services), volumes, networks, environment, limits)
 
 
@@ -88,7 +91,7 @@ def _services(field: Field, limits: Limits, known: dict[str, str]) -> list[Servi
         if not NAME.fullmatch(name):
             value.refuse("compose.type", f"{name[:60]!r} is not a service's name")
             continue
-        service = ServiceReader(name, limits, known).read(value)
+        service = read_service(name, value, limits, known)
         if service:
             services.append(service)
     return services
@@ -137,15 +140,12 @@ def _whole(
         field.refuse("compose.services", f"{len(services)} services; between 1 and {limits.services} are run")
     _references(field, started, volumes, networks)
     used = list(dict.fromkeys(volume.name for service in started for volume in service.volumes))
-    fixed = [port for service in started for port in service.ports if port.host is not None]
     if len({bind.source for service in started for bind in service.binds}) > 1:
         field.refuse("compose.bind_mount", "more than one directory of the host")
     if len(used) > limits.volumes:
         field.refuse("compose.too_many_volumes", f"{len(used)} volumes; at most {limits.volumes} are given")
-    if len(fixed) > limits.ports:
-        field.refuse("compose.too_many_ports", f"{len(fixed)} fixed host ports; at most {limits.ports} are given")
-    if len({(port.host, port.protocol) for port in fixed}) != len(fixed):
-        field.refuse("compose.port", "the same host port twice")
+    if any(len(service.tmpfs) > limits.tmpfs_mounts for service in started):
+        field.refuse("compose.too_many_volumes", f"more than {limits.tmpfs_mounts} mounts in memory")
     wanted = _GPU_OF.get(environment, Gpu.NONE)
     for service in started:
         if service.gpu not in (Gpu.NONE, wanted):
@@ -156,6 +156,17 @@ def _whole(
         field.refuse("compose.target", text)
     needed = max((service.gpu_count for service in started), default=0)
     return Project(started, tuple(used), targets[0] if targets else "", needed)
+
+
+def _ports(field: Field, services: list[Service], limits: Limits, known: dict[str, str]) -> None:
+    """Fixed ports of the host. That of the callback is ours: whoever held it would get others' results."""
+    fixed = [port for service in services if not service.optional for port in service.ports if port.host is not None]
+    if len(fixed) > limits.ports:
+        field.refuse("compose.too_many_ports", f"{len(fixed)} fixed host ports; at most {limits.ports} are given")
+    if len({(port.host, port.protocol) for port in fixed}) != len(fixed):
+        field.refuse("compose.port", "the same host port twice")
+    if urlsplit(known["CALLBACK_URL"]).port in {port.host for port in fixed}:
+        field.refuse("compose.port", "the host port that results are posted to")
 
 
 def _references(

@@ -16,6 +16,7 @@ MAX_TEXT = 64 * 1024
 _MAX_NESTING = 8
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"PRIVATE_?KEY|MNEMONIC|SEED_?PHRASE|KEYSTORE|KEY_?PASSWORD", re.IGNORECASE)
+_MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 
 
@@ -74,6 +75,8 @@ def interpolate(root: Mapping, known: Map[str, str]) -> tuple[Mapping, tuple[Vio
 
 
 def substitute(text: str, known: Map[str, str], nesting: int = 0) -> str:
+    if nesting == 0:
+        _refuse_secrets(text)
     if nesting > _MAX_NESTING:
         raise _Fault("compose.variable", "defaults nested too deep")
     out: list[str] = []
@@ -92,6 +95,13 @@ def substitute(text: str, known: Map[str, str], nesting: int = 0) -> str:
     return "".join(out)
 
 
+def _refuse_secrets(text: str) -> None:
+    """Also in a branch that is not taken: a file that asks for the key is refused, not read kindly."""
+    for name in _MENTIONED.findall(text.replace("$$", "")):
+        if asks_for_secret(name):
+            raise _Fault("compose.secret", f"asks for {name[:80]}; a source never gets the operator's key")
+
+
 def _variable(text: str, dollar: int, known: Map[str, str], nesting: int) -> tuple[str, int]:
     """Value of the variable at `dollar`, and where the text goes on."""
     if text.startswith("$$", dollar):
@@ -100,8 +110,6 @@ def _variable(text: str, dollar: int, known: Map[str, str], nesting: int) -> tup
     name = _NAME.match(text, dollar + (2 if braced else 1))
     if name is None:
         raise _Fault("compose.variable", "a $ that starts no variable", "write $$ for a dollar sign")
-    if asks_for_secret(name[0]):
-        raise _Fault("compose.secret", f"asks for {name[0]}; a source never gets the operator's key")
     if not braced:
         return _value(name[0], known), name.end()
     end = _closing(text, name.end())

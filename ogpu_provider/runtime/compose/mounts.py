@@ -9,6 +9,7 @@ from ogpu_provider.runtime.compose.policy import BIND_ROOTS, FORBIDDEN_TARGETS, 
 from ogpu_provider.runtime.compose.reader import Field
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_DRIVE = re.compile(r"[A-Za-z]:\\")
 _MODES = frozenset({"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"})
 _HOST = "only named volumes are mounted; a path of the host never is"
 _Mount = Volume | Bind | Tmpfs
@@ -41,6 +42,7 @@ def tmpfs(field: Field, limits: Limits) -> tuple[Tmpfs, ...]:
 def check_target(field: Field, target: str) -> bool:
     path = PurePosixPath(target)
     bad = not path.is_absolute() or ".." in path.parts or str(path) == "/" or ":" in target or "," in target
+    bad = bad or not target.isprintable()
     if bad or len(target) > 512:
         field.refuse("compose.type", f"{target[:80]!r} is not an absolute path below / to mount on")
         return False
@@ -58,8 +60,8 @@ def _short(item: Field, service: str) -> Volume | Bind | None:
     parts = text.split(":")
     if len(parts) == 1 and text.startswith("/"):
         return Volume(_anonymous(service, text), text) if check_target(item, text) else None
-    if len(parts) not in (2, 3):
-        if _NAME.fullmatch(parts[0]):
+    if len(parts) not in (2, 3) or _DRIVE.match(text):
+        if _NAME.fullmatch(parts[0]) and not _DRIVE.match(text):
             item.refuse("compose.type", f"{text[:80]!r} is not name:target[:mode]")
         else:
             item.refuse("compose.bind_mount", _HOST)

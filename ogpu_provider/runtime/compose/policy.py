@@ -11,7 +11,10 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Ceilings for each service; sizes in bytes. The author's own figure counts where it is lower."""
+    """Ceilings for each service; sizes in bytes. The author's own figure counts where it is lower.
+
+    `private_registries`: images may come from this host's own network; for a devnet.
+    """
 
     memory: int = 64 * GIB
     cpus: float = 64.0
@@ -23,7 +26,9 @@ class Limits:
     volumes: int = 16
     devices: int = 16
     retries: int = 5
+    tmpfs_mounts: int = 16
     stop_grace: float = 30.0
+    private_registries: bool = False
 
 
 TOP_LEVEL = frozenset({"services", "volumes", "networks", "name", "version"})
@@ -56,9 +61,7 @@ REFUSED_TOP: dict[str, str] = {
     "models": _CODE,
 }
 
-OURS = ("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")
-"""Variables that only we set: they choose devices."""
-STRIPPED = "NVIDIA_"
+_CHOOSING = ("NVIDIA_", "AMD_VISIBLE_", "HABANA_VISIBLE_", "ASCEND_VISIBLE_", "ASCEND_RUNTIME_", "MTHREADS_VISIBLE_")
 FORBIDDEN_LABELS = ("com.docker.", "io.docker.", "org.dockerproject.", "ogpu.", "desktop.docker.")
 HOST_GATEWAY = "host.docker.internal"
 LOG_DRIVERS = frozenset({"json-file", "local"})
@@ -66,3 +69,8 @@ CONDITIONS = frozenset({"service_started", "service_healthy", "service_completed
 BIND_ROOTS = ("/data", "/mnt", "/media", "/srv")
 """What a waiver of compose.bind_mount reaches at most."""
 FORBIDDEN_TARGETS = ("/proc", "/sys", "/dev", "/run/docker.sock", "/var/run/docker.sock")
+
+
+def chooses_devices(variable: str) -> bool:
+    """Whether the engine's device hooks act on a variable of this name. Such a variable only we set."""
+    return variable.upper().startswith(_CHOOSING)

@@ -6,7 +6,7 @@ from ogpu_provider.runtime.compose.model import SERVICE_PORT, Port
 from ogpu_provider.runtime.compose.reader import Field
 
 _SHORT = re.compile(
-    r"(?:(?P<ip>\[[0-9a-fA-F:]{2,39}\]|\d{1,3}(?:\.\d{1,3}){3}):)?(?:(?P<host>\d{0,5}):)?(?P<container>\d{1,5})"
+    r"(?:(?P<ip>\[[0-9a-fA-F:]{2,39}\]|[0-9]{1,3}(?:\.[0-9]{1,3}){3}):)?(?:(?P<host>[0-9]{0,5}):)?(?P<container>[0-9]{1,5})"
     r"(?:/(?P<protocol>tcp|udp))?"
 )
 _LOWEST_HOST_PORT = 1024
@@ -14,13 +14,13 @@ _LOWEST_HOST_PORT = 1024
 
 def ports(field: Field) -> tuple[Port, ...]:
     found = (_long(item) if item.is_mapping else _short(item) for item in field.items())
-    return tuple(port for port in found if port is not None)
+    return tuple(dict.fromkeys(port for port in found if port is not None))
 
 
 def expose(field: Field) -> tuple[str, ...]:
     found = field.texts()
     for text in found:
-        if not re.fullmatch(r"\d{1,5}(?:/(?:tcp|udp))?", text):
+        if not re.fullmatch(r"[0-9]{1,5}(?:/(?:tcp|udp))?", text):
             field.refuse("compose.type", f"{text[:40]!r} is not a port")
     return found
 

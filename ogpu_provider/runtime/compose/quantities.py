@@ -3,12 +3,13 @@
 import re
 from dataclasses import dataclass
 
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*([kKmMgGtT]?)(?:i?[bB])?")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,6})?) *([kKmMgGtT]?)(?:i?[bB])?")
 _UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(us|ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s|m|h)")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_IDENTIFIER = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(
-    r"(?P<repository>(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::\d{1,5})?/)?"
+    r"(?P<repository>(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
@@ -47,9 +48,16 @@ class Image:
     @classmethod
     def parse(cls, text: str) -> "Image":
         match = _IMAGE.fullmatch(text) if len(text) <= 512 else None
-        if not match:
+        if not match or _IDENTIFIER.fullmatch(match["repository"]):
             raise ValueError(f"{text[:80]!r} is not an image name")
         return cls(match["repository"], match["tag"] or "", match["digest"] or "")
+
+    @property
+    def registry(self) -> str:
+        """The host that it is pulled from, without its port; empty for the engine's default registry."""
+        host, slash, _ = self.repository.partition("/")
+        named = slash and ("." in host or ":" in host or host == "localhost" or host != host.lower())
+        return host.partition(":")[0] if named else ""
 
     @property
     def tagged(self) -> str:

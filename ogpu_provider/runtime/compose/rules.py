@@ -29,7 +29,7 @@ _SERVICE_NAME = "leave it out; services reach each other by their service name"
 _IMAGE = "put the file into the image, or a variable under environment"
 
 _READING = (
-    Rule("compose.too_large", "The file has more than 256 KiB.", "shorten it"),
+    Rule("compose.too_large", "More than 256 KiB, or 512 KiB with aliases written out.", "shorten it"),
     Rule("compose.too_deep", "More than 32 levels, aliases written out.", "flatten it"),
     Rule("compose.too_many_nodes", "More than 20,000 values, aliases written out.", "shorten it, use fewer aliases"),
     Rule("compose.syntax", "Not a YAML mapping in UTF-8.", "check it with `docker compose config`"),
@@ -55,10 +55,15 @@ _WHOLE = (
     Rule("compose.reference", "A service, volume or network that is not declared or not run.", "declare it"),
     Rule("compose.service_name", "A host name or alias that is another service's name.", "choose another name"),
     Rule("compose.mount_twice", "Two mounts on one path.", "keep one of them"),
-    Rule("compose.too_many_volumes", "More volumes than are given.", "use fewer volumes"),
+    Rule("compose.too_many_volumes", "More volumes or mounts in memory than are given.", "use fewer"),
     Rule("compose.too_many_ports", "More fixed host ports than are given.", "use names of services instead"),
     Rule(
         "compose.image", "No image, or not the name of one in a registry.", "name an image: repository:tag@sha256:..."
+    ),
+    Rule(
+        "compose.image_registry",
+        "A registry on this host or its network, which the engine would call for the author.",
+        "publish the image in a registry on the internet",
     ),
 )
 _HOST = (
@@ -91,6 +96,7 @@ _HOST = (
     Rule("compose.mount_type", "A mount that is not a named volume or memory.", "mount a named volume"),
     Rule("compose.mount_option", "A mount option that is not given.", _LEAVE),
     Rule("compose.mount_target", "A place in the container that belongs to the engine.", "mount somewhere else"),
+    Rule("compose.working_dir", "Starts below /proc, /sys or /dev: a door of the engine's own.", "work in /app"),
     Rule("compose.volume", "A volume's option that leads to the host's files or another project's.", _LEAVE),
 )
 _FILES = (
@@ -134,7 +140,7 @@ _OTHERS = (
     Rule("compose.label", "A label that speaks for the engine, for compose or for us.", "choose another name"),
     Rule("compose.extra_hosts", "A host name other than host.docker.internal:host-gateway.", "use names in DNS"),
     Rule("compose.network", "A network other than the project's own bridge, or an address on it.", _LEAVE),
-    Rule("compose.port", "A host port below 1024, or twice the same.", "take a port above 1023"),
+    Rule("compose.port", "A host port below 1024, twice the same, or ours.", "take another port above 1023"),
     Rule("compose.logging", "Logs that leave the host or are not kept.", "use json-file or local"),
     *(_key(name, "Changes where names lead.") for name in ("dns", "dns_search", "dns_opt")),
     _key("mac_address", "Takes another's address on the network."),

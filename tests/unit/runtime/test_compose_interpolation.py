@@ -53,7 +53,8 @@ def test_the_grammar_of_compose(text: str, value: str) -> None:
         ("cost: 5$", "compose.variable"),
         ("${PORT^^}", "compose.variable"),
         ("${PROVIDER_PRIVATE_KEY:-}", "compose.secret"),
-        ("${PORT:-${PROVIDER_PRIVATE_KEY}}", ""),
+        ("${PORT:-${PROVIDER_PRIVATE_KEY}}", "compose.secret"),
+        ("${PORT:+$WALLET_MNEMONIC}", "compose.secret"),
         ("${A:-${B:-${C:-${D:-${E:-${F:-${G:-${H:-${I:-${J:-x}}}}}}}}}}", "compose.variable"),
     ],
 )

@@ -1,10 +1,11 @@
-"""Which IP addresses a URL of a stranger may lead to: public unicast, nothing else.
+"""Which IP addresses a stranger's URL, image or name may lead to: public unicast, nothing else.
 
 `ipaddress.is_global` alone lets tunnels to private addresses through (6to4, NAT64, deprecated site-local). The IPv4
-table is the IANA special-purpose registry; IPv6 is an allow-list, the one block that IANA hands out, less its
-special-purpose parts.
+table is the IANA special-purpose registry and what is reserved; IPv6 is an allow-list, the one block that IANA hands
+out, less its special-purpose parts and the interface ids that carry an IPv4 address inside (ISATAP).
 """
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 FORBIDDEN_V4 = tuple(
@@ -40,6 +41,9 @@ FORBIDDEN_V6 = tuple(
         "3fff::/20",  # documentation, RFC 9637
     )
 )
+_ISATAP = (0x00005EFE, 0x02005EFE)
+_LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "arpa", "test", "invalid")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 def is_public(address: str) -> bool:
@@ -53,4 +57,22 @@ def is_public(address: str) -> bool:
     if isinstance(parsed, IPv4Address):
         return not any(parsed in block for block in FORBIDDEN_V4)
     # A scope id never belongs to a global address, and `in` ignores it.
-    return parsed.scope_id is None and parsed in GLOBAL_V6 and not any(parsed in block for block in FORBIDDEN_V6)
+    if parsed.scope_id is not None or parsed not in GLOBAL_V6 or any(parsed in block for block in FORBIDDEN_V6):
+        return False
+    carried = int(parsed) >> 32 & 0xFFFF_FFFF in _ISATAP
+    return not carried or is_public(str(IPv4Address(int(parsed) & 0xFFFF_FFFF)))
+
+
+def may_be_public(host: str) -> bool:
+    """Whether a host, as written (brackets allowed, no port), can lead to a public address at all.
+
+    False for private literals in any spelling, and for names that only this host or its network resolve. True says
+    nothing about what a name resolves to: whoever connects checks those addresses with `is_public`.
+    """
+    if host.startswith("[") and host.endswith("]"):
+        return is_public(host[1:-1])
+    name = host.rstrip(".").lower()
+    last = name.rpartition(".")[2]
+    if _NUMBER.fullmatch(last):  # the URL Standard's rule for what is an IPv4 address
+        return is_public(name)
+    return bool(name) and ":" not in name and last not in _LOCAL_NAMES

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogpu_provider.ipfs.addresses import FORBIDDEN_V4, is_public
+from ogpu_provider.domain.addresses import FORBIDDEN_V4, is_public
 
 # fmt: off
 FORBIDDEN = [
