@@ -16,6 +16,7 @@ import structlog
 from ogpu_provider.chain.decode import TOPICS, Bloom, Decoder
 from ogpu_provider.chain.feed import Feed
 from ogpu_provider.chain.networks import Network
+from ogpu_provider.chain.news import LogId
 from ogpu_provider.chain.wire import Call
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.facts import Attempted, Block, Fact, TaskPublished, TaskStatusChanged
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 Disprove = Callable[[Block, Sequence[Fact]], Awaitable[None]]
 
 _PAUSES = (0.1, 0.3, 1.0, 3.0, 5.0)  # seconds; the other endpoint may be some blocks behind
+_HEARSAY = 0.02  # seconds in which the other endpoint may announce the same by itself
 _DEAR = (TaskPublished, Attempted, TaskStatusChanged)
 _AT_ONCE = 64  # blocks in question; more, and the newest are not asked about
 
@@ -77,6 +79,10 @@ class CrossCheck:
         task.add_done_callback(self._open.discard)
 
     async def _check(self, block: Block, facts: Sequence[Fact], told_by: str) -> None:
+        await self._clock.sleep(_HEARSAY)
+        facts = [fact for fact in facts if not self._feed.seconded(_id(fact))]
+        if not facts:
+            return
         for pause in (*_PAUSES, 0.0):
             denied = await self._denied(block, facts, told_by)
             if denied is not None:
@@ -110,3 +116,8 @@ class CrossCheck:
             return False
         bloom = header.get("logsBloom")
         return not (empty and all(mask.may_hold(bloom) for mask in self._blooms))
+
+
+def _id(fact: Fact) -> LogId:
+    origin = fact.origin
+    return origin.block_hash, origin.tx_hash, hex(origin.log_index)

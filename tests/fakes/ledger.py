@@ -38,6 +38,7 @@ class Ledger(Rpc):
         self.forgetful = 0
         self.refuses_subscriptions = False
         self.socket_down = False
+        self.tells_logs = False
         self.round_trips = 0
         self.mine()
 
@@ -81,6 +82,12 @@ class Ledger(Rpc):
         for stream in self.streams:
             stream.put_head(header or self.head)
 
+    def announce_logs(self, most: int = 10**6) -> None:
+        """Those of the newest block, the first `most` of them."""
+        for stream in self.streams:
+            for log in self.logs[self.head["hash"]][:most]:
+                stream.put_log(log, self.name)
+
     def hang_up(self) -> None:
         for stream in self.streams:
             stream.lose(RpcUnavailable("lost"))
@@ -105,7 +112,7 @@ class Ledger(Rpc):
             raise JsonRpcError("eth_subscribe", -32601, "not supported")
         if self.socket_down:
             raise RpcUnavailable("there is no connection to the node")
-        self.streams.append(NewsStream())
+        self.streams.append(NewsStream(tells_logs=self.tells_logs))
         return self.streams[-1]
 
     def _answer(self, method: str, params: tuple[Any, ...]) -> Any | JsonRpcError:

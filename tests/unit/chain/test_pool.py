@@ -1,7 +1,7 @@
 """Several endpoints as one, each failing in its own way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from ogpu_provider.chain import decode
 from ogpu_provider.chain.bucket import Bucket
+from ogpu_provider.chain.chorus import Chorus
+from ogpu_provider.chain.endpoint import Endpoint
 from ogpu_provider.chain.networks import devnet, several
+from ogpu_provider.chain.news import LogId, log_id
 from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.chain.wire import JsonRpcError, retry_after
@@ -155,6 +158,27 @@ async def test_heads_of_all_websockets_come_once_each() -> None:
             await asyncio.wait_for(anext(heads), 1)
 
 
+async def test_a_log_comes_once_and_is_seconded_by_the_other_endpoint() -> None:
+    clock, random = FakeClock(), lambda: 0.0
+    ends = [Endpoint(name, Ledger(), Bucket(), clock, random) for name in ("a", "b")]
+    chorus = Chorus(ends, clock, random)
+    services = [asyncio.ensure_future(service) for _, service in chorus.services()]
+    stream = await chorus.subscribe({})
+    await settle()
+    log = {"blockHash": "0x01", "transactionHash": "0x02", "logIndex": "0x0"}
+    for end in ends:
+        ledger = end.rpc
+        assert isinstance(ledger, Ledger)
+        assert not chorus.seconded(log_id(log))
+        ledger.streams[0].put_log(log, end.name)
+        await settle()
+    assert [told.by for told in (await anext(stream)).logs] == ["a"]
+    assert chorus.seconded(log_id(log))
+    for service in services:
+        service.cancel()
+    await asyncio.gather(*services, return_exceptions=True)
+
+
 async def test_leaving_does_not_wait_for_a_send_that_hangs() -> None:
     async with asyncio.timeout(2):
         async with pooled() as (pool, (first, _)):
@@ -229,13 +253,19 @@ async def test_a_rest_that_the_node_asks_for_is_kept() -> None:
 
 
 class Pair(Ledger):
-    """A feed whose second opinion comes from another ledger."""
+    """A feed whose second opinion comes from another ledger. `announced` twice: logs that need no opinion."""
 
-    def __init__(self, other: Ledger | None) -> None:
+    def __init__(self, other: Ledger | None, announced: Collection[str] = ()) -> None:
         super().__init__()
         self.other = other
+        self.announced = announced
+        self.asked = 0
+
+    def seconded(self, log: LogId) -> bool:
+        return log[0] in self.announced
 
     async def elsewhere(self, calls: Sequence[Any], than: str) -> list[Any] | None:
+        self.asked += 1
         if self.other is None:
             return None
         known = {header["hash"]: header for header in self.other.blocks[: len(self.other.blocks) - self.other.hidden]}
@@ -303,6 +333,23 @@ async def test_one_that_is_behind_or_silent_disproves_nothing() -> None:
     ledger.hidden = 1
     assert (await judged(ledger, facts, block))[1] == []
     assert (await judged(None, facts, block))[1] == []
+
+
+async def test_what_two_endpoints_announced_is_not_asked_about() -> None:
+    ledger, clock, denied = Ledger(), FakeClock(), list[Fact]()
+    facts, block = told(ledger, 2)
+    ledger.logs[block.hash] = []
+
+    async def disprove(_: Block, found: Sequence[Fact]) -> None:
+        denied.extend(found)
+
+    for announced in ([block.hash], []):
+        pair = Pair(ledger, announced)
+        async with CrossCheck(pair, NETWORK, clock, disprove) as witness:
+            witness.doubt(block, facts, "first")
+            await settle()
+            await clock.advance(1)
+        assert bool(pair.asked) is not bool(announced)
 
 
 async def test_what_costs_nothing_is_not_asked_about() -> None:

@@ -114,6 +114,43 @@ async def test_a_block_announced_twice_is_delivered_once() -> None:
         assert run.diary.numbers == [0, 1]
 
 
+async def test_announced_logs_cost_no_call_and_those_that_were_not_announced_are_found_by_the_next_check() -> None:
+    for bloom in (True, False):
+        ledger = Ledger(bloom=bloom)
+        ledger.tells_logs = True
+        async with following(ledger) as run:
+            ledger.counts.clear()
+            for tasks in (0, 2, 0, 1):
+                ledger.mine(tasks)
+                ledger.announce()
+                ledger.announce_logs()
+                await settle()
+            assert ledger.counts == {}
+            assert run.diary.tasks == ledger.tasks()
+            ledger.mine(2)
+            ledger.announce()
+            ledger.announce_logs(1)  # and the second is never announced
+            for _ in range(40):
+                ledger.mine()
+                ledger.announce()
+                await settle()
+            assert sorted(run.diary.tasks) == sorted(ledger.tasks())
+            assert ledger.counts["eth_getLogs"] <= 3
+
+
+async def test_a_block_whose_bloom_promises_more_than_was_announced_is_read_at_once() -> None:
+    ledger = Ledger()
+    ledger.tells_logs = True
+    async with following(ledger) as run:
+        ledger.mine(1)
+        ledger.announce()
+        await asyncio.sleep(0.3)
+        assert run.diary.tasks == ledger.tasks()
+        ledger.announce_logs()  # late, and known by now
+        await settle()
+        assert run.diary.kept == list(dict.fromkeys(run.diary.facts))
+
+
 async def test_heads_that_were_not_announced_are_read_by_range() -> None:
     ledger = Ledger()
     async with following(ledger) as run:
