@@ -20,12 +20,16 @@ def choose_devices(
     """`count` devices of the environment that nobody else has taken, or None: all or nothing.
 
     Those in `keep` (held already) come first and in that order, so that a project stays where it is warm and its file
-    does not change; then the ones with most free memory; equals stay in the order of the host. Raises ValueError for
-    a negative count.
+    does not change; then the ones with most free memory; equals stay in the order of the host. One that is withheld is
+    only kept, never given anew. Raises ValueError for a negative count.
     """
     if count < 0:
         raise ValueError(f"cannot choose {count} devices")
-    fit = [device for device in host.devices if device.environment is environment and device.id not in taken]
+    fit = [
+        device
+        for device in host.devices
+        if device.environment is environment and device.id not in taken and (not device.withheld or device.id in keep)
+    ]
     rank = {device_id: place for place, device_id in enumerate(keep)}
     fit.sort(key=lambda device: (rank.get(device.id, len(rank)), device.memory_used - device.memory_total))
     return tuple(fit[:count]) if len(fit) >= count else None

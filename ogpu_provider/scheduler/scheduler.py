@@ -1,7 +1,7 @@
 """The Scheduler port for one host."""
 
 from ogpu_provider.domain.admission import Admission, Candidate
-from ogpu_provider.domain.resources import Device, Host, Lease, source_holder
+from ogpu_provider.domain.resources import Device, Host, Lease, source_holder, task_holder
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Verdict
@@ -52,7 +52,18 @@ class HostScheduler:
         """The rules alone, taking nothing: for `why` and `simulate`."""
         return judge(candidate, self._policy)
 
+    def withheld(self, source: Address) -> str:
+        """Why a source's devices take no new work now; empty if they do."""
+        lease = self._ledger.lease(source_holder(source))
+        held = lease.devices if lease else ()
+        reasons = [f"{d.id}: {reason.text}" for d in self.host.devices if d.id in held for reason in d.withheld]
+        return "; ".join(reasons)
+
     def admit(self, candidate: Candidate) -> Admission:
+        """A new task waits while a device of its source is withheld; what was admitted goes on."""
+        known = self._ledger.lease(task_holder(candidate.task))
+        if known is None and (why := self.withheld(candidate.source)):
+            return Admission(self.judge(candidate), shortage=why)
         return admit(candidate, self._policy, self._ledger)
 
     def restore(self, lease: Lease) -> None:

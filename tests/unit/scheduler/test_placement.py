@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ogpu_provider.domain.resources import Device, Host
 from ogpu_provider.domain.source import Environment
+from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.scheduler.placement import choose_devices, choose_environment
 
 CPU, NVIDIA, AMD = Environment.CPU, Environment.NVIDIA, Environment.AMD
@@ -64,6 +67,14 @@ def test_none_needed_is_none_given() -> None:
 def test_what_is_held_comes_first_in_the_order_in_which_it_is_held() -> None:
     assert ids(choose_devices(HOST, NVIDIA, 2, taken=(), keep=("a", "c"))) == ["a", "c"]
     assert ids(choose_devices(HOST, NVIDIA, 2, taken=(), keep=("gone", "a"))) == ["a", "b"]
+
+
+def test_a_withheld_device_is_kept_by_its_holder_and_given_to_nobody_else() -> None:
+    hot = replace(card("hot"), withheld=(Reason("gpu.driver_hangs", "silent"),))
+    host = Host(1, (hot, card("cool", used=90)))
+    assert ids(choose_devices(host, NVIDIA, 1, taken=())) == ["cool"]
+    assert ids(choose_devices(host, NVIDIA, 1, taken=(), keep=("hot",))) == ["hot"]
+    assert choose_devices(host, NVIDIA, 2, taken=()) is None
 
 
 def test_a_negative_count_is_a_mistake_of_the_caller() -> None:

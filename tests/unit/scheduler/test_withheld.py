@@ -1,0 +1,62 @@
+"""A card that takes no new work: what runs on it goes on, nothing new begins, and nothing moves."""
+
+from dataclasses import replace
+
+from ogpu_provider.domain.admission import Candidate
+from ogpu_provider.domain.resources import Device, Host, task_holder
+from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.scheduler.scheduler import HostScheduler
+
+A, B = Address("0x" + "aa" * 20), Address("0x" + "bb" * 20)
+CARD = Device("GPU-1", Environment.NVIDIA, "card", 1 << 34)
+SILENT = Reason("gpu.driver_hangs", "the nvidia driver did not answer within 10 s")
+WITHHELD = replace(CARD, withheld=(SILENT,))
+
+
+def candidate(n: int, source: Address = A) -> Candidate:
+    return Candidate(
+        task=Address(f"0x{n:040x}"),
+        source=source,
+        client=None,
+        obliged=False,
+        payment=1,
+        expiry=2000,
+        delivery=DeliveryMethod.FIRST_RESPONSE,
+        environment=Environment.NVIDIA,
+        function="f",
+        functions=frozenset({"f"}),
+        violations=(),
+        source_problem="",
+        now=1000.0,
+    )
+
+
+def test_a_withheld_card_keeps_its_lease_and_takes_new_tasks_only_when_it_is_good_again() -> None:
+    scheduler = HostScheduler(Host(4, (CARD,)), AdmissionPolicy())
+    assert scheduler.grant_devices(A, Environment.NVIDIA, 1) == (CARD,)
+    running = scheduler.admit(candidate(1))
+    assert running.lease is not None
+    scheduler.release(task_holder(candidate(9).task))
+    scheduler.observe(Host(4, (WITHHELD,)))
+    assert scheduler.admit(candidate(1)).lease == running.lease
+    waiting = scheduler.admit(candidate(2))
+    assert (waiting.verdict.accepted, waiting.lease) == (True, None)
+    assert waiting.shortage == f"GPU-1: {SILENT.text}"
+    assert scheduler.grant_devices(A, Environment.NVIDIA, 1) == (WITHHELD,)
+    assert scheduler.grant_devices(B, Environment.NVIDIA, 1) is None
+    scheduler.release(task_holder(candidate(1).task))
+    scheduler.observe(Host(4, (CARD,)))
+    assert scheduler.admit(candidate(2)).lease is not None
+
+
+def test_sources_on_other_cards_notice_nothing() -> None:
+    other = replace(CARD, id="GPU-2")
+    scheduler = HostScheduler(Host(4, (CARD, other)), AdmissionPolicy())
+    scheduler.grant_devices(A, Environment.NVIDIA, 1)
+    scheduler.grant_devices(B, Environment.NVIDIA, 1)
+    scheduler.observe(Host(4, (WITHHELD, other)))
+    assert scheduler.admit(candidate(1, A)).lease is None
+    assert scheduler.admit(candidate(2, B)).lease is not None
