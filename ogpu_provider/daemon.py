@@ -199,6 +199,7 @@ class Daemon:
                 group.create_task(self._runtime.watch(), name="engine events")
                 if isinstance(self._runtime, Projects):
                     group.create_task(self._runtime.keep_guard(), name="egress")
+                    group.create_task(self._runtime.keep_tidy(), name="orphans")
                 group.create_task(self._conductor.run(), name="conductor")
                 await self._conductor.started()
                 group.create_task(self._sender.run(), name="sender")

@@ -27,6 +27,7 @@ from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.projects import Projects, ProjectSettings
+from ogpu_provider.runtime.removal import remove
 
 APP = Path(__file__).parent / "integration" / "runtime" / "sourceapp.py"
 PYTHON = "/usr/local/bin/python3"
@@ -171,7 +172,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
         composer = Composer(command, tmp_path / "home")
         made: list[Projects] = []
         yield Host(engine, composer, callback, inbox, settings, made, [])
-        await engine.remove({"ogpu.instance": settings.instance}, grace=0)
+        await remove(engine, {"ogpu.instance": settings.instance}, grace=0)
         for projects in made:
             await projects.aclose()
     await engine.aclose()

@@ -5,6 +5,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose import render
 from ogpu_provider.runtime.egress.guard import EgressSettings, Guard
 from ogpu_provider.runtime.engine import Engine
+from ogpu_provider.runtime.removal import remove
 
 
 async def engine_answers() -> bool:
@@ -25,7 +26,7 @@ async def remove_instance(instance: str) -> int:
     """
     engine = Engine()
     try:
-        removed = await engine.remove({render.INSTANCE: instance}, grace=1)
+        removed = await remove(engine, {render.INSTANCE: instance}, grace=1)
         await Guard(instance, EgressSettings()).adopt({})
         return removed
     finally:

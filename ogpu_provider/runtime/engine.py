@@ -1,86 +1,44 @@
-"""The container engine, behind its SDK. The only module that speaks to it.
+"""The container engine, behind its SDK. The only module that speaks to it; one method is one call, or a short chain.
 
-Blocking calls run in threads. Every error leaves as EngineError with a code: engine.unreachable (no answer),
-engine.image_missing, engine.pull_failed, engine.failed (an answer that says no). No credentials of the operator are
-used for registries: an image that needs them is none that a stranger may have run.
+Blocking calls run in threads, and each has a time limit, so that an engine which hangs costs a wait and no more.
+Every error leaves as EngineError with a code: engine.unreachable (no answer, outcome unknown), engine.not_found,
+engine.conflict, engine.failed (an answer that says no). Nothing is ever copied into or out of a container, and
+nothing is executed in one: the engine's archive and exec calls have no place here.
 """
 
 import asyncio
 import contextlib
 import ipaddress
-import queue
 import threading
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import docker
+import docker.auth
 import docker.errors
 import requests.exceptions
+from docker.types import CancellableStream
 
 from ogpu_provider.domain.errors import EngineError, Retry
+from ogpu_provider.runtime.container import (
+    Container,
+    EngineEvent,
+    EngineInfo,
+    LocalImage,
+    LocalVolume,
+    container_of,
+    image_of,
+    info_of,
+    volume_of,
+)
+from ogpu_provider.runtime.stream import follow
 
 T = TypeVar("T")
-SERVICE_LABEL = "com.docker.compose.service"
+Row = Mapping[str, Any]
 _CALL_SECONDS = 60
-_REMOVAL_SECONDS = 20.0
 _THREADS = 16
-_NO_CREDENTIALS: dict[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """`memory` in bytes; `runtimes` by name."""
-
-    version: str
-    api: str
-    cpus: int
-    memory: int
-    runtimes: tuple[str, ...]
-    default_runtime: str
-    security: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LocalImage:
-    """`digests` are the pinned names under which the engine knows it (`repository@sha256:...`)."""
-
-    id: str
-    digests: tuple[str, ...]
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """One container as inspected; `raw` is the engine's whole answer."""
-
-    id: str
-    service: str
-    labels: Mapping[str, str]
-    status: str
-    exit_code: int
-    oom_killed: bool
-    raw: Mapping[str, Any]
-
-    @property
-    def running(self) -> bool:
-        return self.status in ("running", "restarting")
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ("exited", "dead", "removing")
-
-
-@dataclass(frozen=True, slots=True)
-class EngineEvent:
-    """Something happened to a container: `action` is die or oom."""
-
-    action: str
-    container: str
-    labels: Mapping[str, str]
 
 
 class Engine:
@@ -94,25 +52,19 @@ class Engine:
         self._call_seconds = call_seconds
         self._client: docker.APIClient | None = None
         self._lock = threading.Lock()
-        # own threads: a pull takes minutes, and the loop's few shared ones must not wait for it
+        # own threads: a stop takes its grace, and the loop's few shared ones must not wait for it
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
 
     @property
     def host(self) -> str | None:
         return self._host
 
+    async def ping(self) -> None:
+        """Returns if the engine answers."""
+        await self.ask(lambda api: api.ping())
+
     async def info(self) -> EngineInfo:
-        info = await self._call(lambda api: api.info())
-        version = await self._call(lambda api: api.version())
-        return EngineInfo(
-            version=str(version.get("Version", "")),
-            api=str(version.get("ApiVersion", "")),
-            cpus=int(info.get("NCPU", 1)),
-            memory=int(info.get("MemTotal", 0)),
-            runtimes=tuple(info.get("Runtimes") or ()),
-            default_runtime=str(info.get("DefaultRuntime", "")),
-            security=tuple(info.get("SecurityOptions") or ()),
-        )
+        return info_of(*await self.details())
 
     async def details(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """All that the engine says about itself, as it says it: its `info` and its `version` document."""
@@ -120,68 +72,64 @@ class Engine:
 
     async def bridge_gateway(self) -> str:
         """The address under which containers reach this host: the default bridge's gateway, IPv4."""
-        network = await self._call(lambda api: api.inspect_network("bridge"))
-        for config in network.get("IPAM", {}).get("Config") or ():
-            with contextlib.suppress(ValueError):
-                if gateway := config.get("Gateway"):
-                    return str(ipaddress.IPv4Address(gateway))
-                return str(ipaddress.IPv4Network(config["Subnet"])[1])
-        raise EngineError("the engine has no IPv4 default bridge", code="engine.no_bridge", retry=Retry.NEVER)
+        gateway = gateway_of(await self.network("bridge"))
+        if gateway is None:
+            raise EngineError("the engine has no IPv4 default bridge", code="engine.no_bridge", retry=Retry.NEVER)
+        return gateway
 
     async def image(self, reference: str) -> LocalImage | None:
+        """None if it is not on this host."""
         try:
-            found: Any = await self._call(lambda api: api.inspect_image(reference))  # type: ignore[no-untyped-call]
+            return image_of(await self.ask(lambda api: api.inspect_image(reference)))  # type: ignore[no-untyped-call]
         except EngineError as error:
             if error.code == "engine.not_found":
                 return None
             raise
-        return LocalImage(found["Id"], tuple(found.get("RepoDigests") or ()), int(found.get("Size", 0)))
 
-    async def registry_digest(self, reference: str) -> str:
-        """What the registry has under a name now: `sha256:...` of its manifest."""
-        try:
-            answer: Any = await self._call(
-                lambda api: api.inspect_distribution(reference, auth_config=_NO_CREDENTIALS)  # type: ignore[no-untyped-call]
-            )
-        except EngineError as error:
-            missing = error.code == "engine.not_found"
-            code = "engine.image_missing" if missing else "engine.pull_failed"
-            raise EngineError(f"{reference}: {error}", code=code, retry=Retry.LATER) from error
-        return str(answer["Descriptor"]["digest"])
+    async def distribution(self, reference: str, login: Mapping[str, str]) -> Mapping[str, Any]:
+        """What a registry has under a name, as the engine reads it. `login` may be empty: then nobody's."""
+        return await self.ask(
+            lambda api: api.inspect_distribution(reference, auth_config=dict(login))  # type: ignore[no-untyped-call]
+        )
 
-    async def pull(
-        self, repository: str, digest: str, *, seconds: float, progress: Callable[[str], None] | None = None
-    ) -> None:
-        """Fetch an image by digest. `progress` hears a line now and then, from another thread."""
-        cancelled = threading.Event()
-        name = f"{repository}@{digest}"
+    async def pull(self, repository: str, digest: str, login: Mapping[str, str]) -> AsyncGenerator[Row]:
+        """Fetch an image by digest and tell how it goes: the engine's own rows, and an empty one each silent second.
 
-        def pull(api: docker.APIClient) -> None:
-            stream = api.pull(repository, tag=digest, stream=True, decode=True, auth_config=_NO_CREDENTIALS)
-            _follow(stream, name, time.monotonic() + seconds, cancelled, progress or (lambda _line: None))
+        The engine gives the pull up when nobody listens any more.
+        """
 
-        try:
-            await self._call(pull)
-        except EngineError as error:
-            if error.code.startswith("engine.pull") or error.code == "engine.unreachable":
-                raise
-            missing = error.code == "engine.not_found"
-            code = "engine.image_missing" if missing else "engine.pull_failed"
-            raise EngineError(f"{name}: {error}", code=code, retry=Retry.LATER) from error
-        finally:
-            cancelled.set()
+        async with contextlib.aclosing(
+            self._stream(lambda api: _fetch(api, repository, digest, login), "engine-pull")
+        ) as rows:
+            async for row in rows:
+                yield row if row is not None else {}
+
+    async def remove_image(self, reference: str) -> None:
+        """Forget one name of an image, and the image if it was the last one. What a container needs stays."""
+        await self.ask(lambda api: api.remove_image(reference, force=False))
 
     async def containers(self, labels: Mapping[str, str]) -> list[Container]:
         """Every container with all these labels, whatever its state."""
+        found = []
+        for row in await self.ask(lambda api: api.containers(all=True, filters={"label": _label_filter(labels)})):
+            container = await self.container(row["Id"])
+            # a filter that an engine does not know is no filter
+            if container is not None and labels.items() <= container.labels.items():
+                found.append(container)
+        return found
 
-        def find(api: docker.APIClient) -> list[Container]:
-            found = []
-            for row in api.containers(all=True, filters={"label": _label_filter(labels)}):
-                with contextlib.suppress(docker.errors.NotFound):  # gone between the two calls
-                    found.append(_container(api.inspect_container(row["Id"])))
-            return found
+    async def container(self, container: str) -> Container | None:
+        """None if it is gone."""
+        try:
+            return container_of(await self.ask(lambda api: api.inspect_container(container)))
+        except EngineError as error:
+            if error.code == "engine.not_found":
+                return None
+            raise
 
-        return await self._call(find)
+    async def container_images(self) -> set[str]:
+        """The ids of all images that any container on this engine was made from, whoever made it."""
+        return {str(row.get("ImageID")) for row in await self.ask(lambda api: api.containers(all=True))}
 
     async def logs(self, container: str, *, since: float, limit: int) -> bytes:
         """The last `limit` bytes that a container printed since a unix time, with the engine's timestamps."""
@@ -197,61 +145,58 @@ class Engine:
                     size -= len(kept.popleft())
             return b"".join(kept)[-limit:]
 
-        return await self._call(read)
+        return await self.ask(read)
 
-    async def remove(self, labels: Mapping[str, str], *, grace: int) -> int:
-        """Stop and remove the containers and networks with these labels; named volumes stay. Returns how many.
+    async def stop(self, container: str, *, grace: int) -> None:
+        """Ask it to end, and insist after `grace` seconds."""
+        await self.ask(lambda api: api.stop(container, timeout=grace))
 
-        `labels` must not be empty: what is not labelled is not ours.
-        """
-        if not labels:
-            raise ValueError("no labels: everything would be removed")
+    async def remove_container(self, container: str) -> None:
+        """With its anonymous volumes. Raises `engine.conflict` while an earlier removal is under way."""
+        await self.ask(lambda api: api.remove_container(container, v=True, force=True))
 
-        def remove(api: docker.APIClient) -> int:
-            filters = {"label": _label_filter(labels)}
-            found = [row["Id"] for row in api.containers(all=True, filters=filters)]
-            with contextlib.ExitStack() as stack:
-                stops = [threading.Thread(target=_stop, args=(api, each, grace), daemon=True) for each in found]
-                for thread in stops:
-                    thread.start()
-                    stack.callback(thread.join)
-            for each in found:
-                _remove(api, each)
-            for network in api.networks(filters=filters):
-                with contextlib.suppress(docker.errors.NotFound):
-                    api.remove_network(network["Id"])
-            return len(found)
+    async def networks(self, labels: Mapping[str, str]) -> list[Row]:
+        rows = await self.ask(lambda api: api.networks(filters={"label": _label_filter(labels)}))
+        return [row for row in rows if labels.items() <= (row.get("Labels") or {}).items()]
 
-        return await self._call(remove)
+    async def network(self, name: str) -> Row:
+        return await self.ask(lambda api: api.inspect_network(name))
 
-    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
-        """Containers with these labels that die or run out of memory, from now on.
+    async def create_network(self, name: str, *, labels: Mapping[str, str], options: Mapping[str, str]) -> None:
+        """A bridge of its own, IPv4 only, whose addresses the engine chooses."""
+        await self.ask(
+            lambda api: api.create_network(
+                name, driver="bridge", labels=dict(labels), options=dict(options), check_duplicate=True
+            )
+        )
+
+    async def remove_network(self, network: str) -> None:
+        await self.ask(lambda api: api.remove_network(network))
+
+    async def volumes(self, labels: Mapping[str, str], *, seconds: float) -> list[LocalVolume]:
+        """Named volumes with these labels and their sizes. The engine walks through their files, so it gets a limit."""
+        rows = await self.ask(lambda api: _measured_volumes(api, seconds))
+        return [each for each in map(volume_of, rows) if labels.items() <= each.labels.items()]
+
+    async def events(self, labels: Mapping[str, str]) -> AsyncGenerator[EngineEvent]:
+        """Containers with these labels that die, run out of memory or fail their health check, from now on.
 
         The first item is an event with an empty action: the stream is open. Ends with EngineError.
         """
-        filters = {"type": "container", "event": ["die", "oom"], "label": _label_filter(labels)}
-        stream = await self._call(lambda api: api.events(filters=filters, decode=True))
-        arrived: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def read() -> None:
-            with contextlib.suppress(Exception):  # whatever ended the stream: the reader hears that it ended
-                for row in stream:
+        actions = ["die", "oom", "health_status"]
+        filters = {"type": "container", "event": actions, "label": _label_filter(labels)}
+        opened = False
+        async with contextlib.aclosing(
+            self._stream(lambda api: api.events(filters=filters, decode=True), "engine-events")
+        ) as rows:
+            async for row in rows:
+                if not opened:
+                    opened = True
+                    yield EngineEvent("", "", {})
+                if row is not None:
                     actor = row.get("Actor", {})
-                    event = EngineEvent(row.get("Action", ""), actor.get("ID", ""), actor.get("Attributes") or {})
-                    loop.call_soon_threadsafe(arrived.put_nowait, event)
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(arrived.put_nowait, None)
-
-        threading.Thread(target=read, name="engine-events", daemon=True).start()
-        try:
-            yield EngineEvent("", "", {})
-            while (event := await arrived.get()) is not None:
-                yield event
-            raise EngineError("the engine's event stream ended", code="engine.unreachable")
-        finally:
-            with contextlib.suppress(Exception):
-                stream.close()
+                    yield EngineEvent(row.get("Action", ""), actor.get("ID", ""), actor.get("Attributes") or {})
+        raise EngineError("the engine's event stream ended", code="engine.unreachable")
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
@@ -261,25 +206,20 @@ class Engine:
 
     async def ask(self, work: Callable[[docker.APIClient], T]) -> T:
         """Run blocking `work` on the engine's client, for the neighbours in this room. Raises EngineError only."""
-        return await self._call(work)
-
-    async def _call(self, work: Callable[[docker.APIClient], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._guarded, work)
+
+    def _stream(self, start: Callable[[docker.APIClient], Iterator[Row]], name: str) -> AsyncGenerator[Row | None]:
+        return follow(lambda: self._guarded(start), name, seconds=self._call_seconds, lost=_silence)
 
     def _guarded(self, work: Callable[[docker.APIClient], T]) -> T:
         try:
             return work(self._connect())
-        except docker.errors.NotFound as error:
-            raise EngineError(_explain(error), code="engine.not_found", retry=Retry.NEVER) from error
         except docker.errors.APIError as error:
-            raise EngineError(_explain(error)) from error
+            code = {404: "engine.not_found", 409: "engine.conflict"}.get(error.status_code or 0, "engine.failed")
+            retry = Retry.NEVER if code == "engine.not_found" else Retry.LATER
+            raise EngineError(str(error.explanation or error)[:500], code=code, retry=retry) from error
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-            raise EngineError(
-                f"the container engine does not answer: {error}",
-                code="engine.unreachable",
-                retry=Retry.LATER,
-                remedy="check that the engine runs and that this user may use its socket",
-            ) from error
+            raise _silence(str(error)) from error
 
     def _connect(self) -> docker.APIClient:
         with self._lock:
@@ -293,104 +233,45 @@ class Engine:
             return self._client
 
 
-def _follow(
-    stream: Iterator[Mapping[str, Any]],
-    name: str,
-    deadline: float,
-    cancelled: threading.Event,
-    progress: Callable[[str], None],
-) -> None:
-    """Read a pull to its end. The socket's own time limit wakes us while nothing arrives."""
-    done: dict[str, int] = {}
-    total: dict[str, int] = {}
-    told = time.monotonic()
-    for row in _rows(stream, deadline, cancelled):
-        if message := row.get("error"):
-            raise EngineError(f"{name}: {message}", code="engine.pull_failed", retry=Retry.LATER)
-        detail = row.get("progressDetail") or {}
-        if "id" in row and detail.get("total"):
-            done[row["id"]], total[row["id"]] = int(detail.get("current", 0)), int(detail["total"])
-        if time.monotonic() - told > 5:
-            told = time.monotonic()
-            progress(f"{sum(done.values()) >> 20} of {sum(total.values()) >> 20} MiB")
-    if cancelled.is_set():
-        raise EngineError(f"{name}: the pull was given up", code="engine.pull_failed", retry=Retry.LATER)
+def _fetch(api: Any, repository: str, digest: str, login: Mapping[str, str]) -> Iterator[Row]:
+    """A pull that ends in the engine, too, when its stream is closed; the SDK's own goes on."""
+    response = api.post(
+        api._url("/images/create"),
+        params={"tag": digest, "fromImage": repository},
+        headers={"X-Registry-Auth": docker.auth.encode_header(dict(login))},
+        stream=True,
+        timeout=None,
+    )
+    api._raise_for_status(response)
+    stream: Iterator[Row] = CancellableStream(api._stream_helper(response, decode=True), response)
+    return stream
 
 
-def _rows(
-    stream: Iterator[Mapping[str, Any]], deadline: float, cancelled: threading.Event
-) -> Iterator[Mapping[str, Any]]:
-    """The rows of a stream, given up at a deadline even if none comes."""
-    rows: queue.SimpleQueue[Mapping[str, Any] | Exception | None] = queue.SimpleQueue()
-
-    def read() -> None:
-        try:
-            for row in stream:
-                rows.put(row)
-                if cancelled.is_set():
-                    return
-            rows.put(None)
-        except Exception as error:  # handed to the thread that waits
-            rows.put(error)
-
-    threading.Thread(target=read, name="engine-pull", daemon=True).start()
-    while not cancelled.is_set():
-        try:
-            row = rows.get(timeout=max(0.0, min(1.0, deadline - time.monotonic())))
-        except queue.Empty:
-            if time.monotonic() >= deadline:
-                cancelled.set()
-                text = "the image was not there in time"
-                raise EngineError(text, code="engine.pull_timeout", retry=Retry.LATER) from None
-            continue
-        if row is None:
-            return
-        if isinstance(row, Exception):
-            raise row
-        yield row
+def _measured_volumes(api: Any, seconds: float) -> list[Row]:
+    """Volumes alone, where the engine can (1.42); the SDK's own asks for images and containers as well."""
+    response = api.get(api._url("/system/df"), params={"type": "volume"}, timeout=seconds)
+    api._raise_for_status(response)
+    return list(response.json().get("Volumes") or ())
 
 
-def _stop(api: docker.APIClient, container: str, grace: int) -> None:
-    with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
-        api.stop(container, timeout=grace)
+def gateway_of(network: Row) -> str | None:
+    """The IPv4 address of the host in one of the engine's networks."""
+    for config in network.get("IPAM", {}).get("Config") or ():
+        with contextlib.suppress(ValueError):
+            if gateway := config.get("Gateway"):
+                return str(ipaddress.IPv4Address(gateway))
+            return str(ipaddress.IPv4Network(config["Subnet"])[1])
+    return None
 
 
-def _remove(api: docker.APIClient, container: str) -> None:
-    """It may be on its way out already: an earlier call that was canceled here goes on in the engine. Wait for that."""
-    try:
-        api.remove_container(container, v=True, force=True)
-    except docker.errors.NotFound:
-        return
-    except docker.errors.APIError as error:
-        if error.status_code != 409:
-            raise
-        give_up = time.monotonic() + _REMOVAL_SECONDS
-        while time.monotonic() < give_up:
-            try:
-                api.inspect_container(container)
-            except docker.errors.NotFound:
-                return
-            time.sleep(0.1)
-        raise
+def _silence(text: str) -> EngineError:
+    return EngineError(
+        f"the container engine does not answer: {text}",
+        code="engine.unreachable",
+        retry=Retry.LATER,
+        remedy="check that the engine runs and that this user may use its socket",
+    )
 
 
 def _label_filter(labels: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in labels.items()]
-
-
-def _container(raw: Mapping[str, Any]) -> Container:
-    state = raw.get("State") or {}
-    labels = (raw.get("Config") or {}).get("Labels") or {}
-    return Container(
-        id=raw["Id"],
-        service=labels.get(SERVICE_LABEL, ""),
-        labels=labels,
-        status=str(state.get("Status", "")),
-        exit_code=int(state.get("ExitCode", 0)),
-        oom_killed=bool(state.get("OOMKilled")),
-        raw=raw,
-    )
-
-
-def _explain(error: docker.errors.APIError) -> str:
-    return str(error.explanation or error)[:500]

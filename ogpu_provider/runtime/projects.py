@@ -28,18 +28,21 @@ from ogpu_provider.runtime.compose.interpolation import Variables
 from ogpu_provider.runtime.compose.model import Project
 from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.composer import Composer
+from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.contract import OpenApiContract
 from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.egress.guard import Guard
 from ogpu_provider.runtime.egress.rules import Endpoint, bridge_name
-from ogpu_provider.runtime.engine import Container, Engine
+from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.images import pin
 from ogpu_provider.runtime.isolation import Isolation, IsolationSettings, demand
 from ogpu_provider.runtime.logs import TaskLogs
+from ogpu_provider.runtime.reaper import GRACE_S, Reaper
+from ogpu_provider.runtime.removal import remove
 from ogpu_provider.runtime.verify import deviations
 
 log = structlog.get_logger()
-GUARD_PAUSE_S = 60.0
+GUARD_PAUSE_S = REAPER_PAUSE_S = 60.0
 _LABELS = {environment.label: environment for environment in Environment}
 
 
@@ -54,6 +57,7 @@ class ProjectSettings:
     pull_timeout: float = 1800.0
     start_timeout: float = 120.0
     stop_grace: int = 10
+    orphan_grace: float = GRACE_S
     dispatch_host: str = "127.0.0.1"
     limits: Limits = field(default_factory=Limits)
     isolation: IsolationSettings = field(default_factory=IsolationSettings)
@@ -107,6 +111,7 @@ class Projects:
         self._locks: dict[Address, asyncio.Lock] = {}
         self._limits: Limits | None = None
         self._watching = False
+        self._reaper = Reaper(engine, settings.instance, clock, self._keeps, grace_s=settings.orphan_grace)
 
     async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
         return admit(compose, environment, EXAMPLE, self._settings.limits, waived).devices
@@ -221,6 +226,17 @@ class Projects:
             await self._clock.sleep(GUARD_PAUSE_S)
             await self._verify_guard()
 
+    async def keep_tidy(self) -> None:
+        """Remove orphans every minute. Run as a service."""
+        while True:
+            await self._clock.sleep(REAPER_PAUSE_S)
+            with contextlib.suppress(EngineError):  # the engine does not answer: next time
+                await self.reap()
+
+    async def reap(self) -> int:
+        """Remove what carries our label, belongs to no source that we run, and is older than the grace."""
+        return await self._reaper.reap(stop_grace=self._settings.stop_grace)
+
     async def read_log(self, task: Address) -> str:
         return await self._logs.read(task)
 
@@ -312,7 +328,7 @@ class Projects:
             ids[reference] = image.id if image else ""
         found = deviations(plan, await self._engine.containers(self._labels(source)), ids)
         if self._guard is not None:
-            network = await self._engine.ask(lambda api: api.inspect_network(f"{plan.name}_default"))
+            network = await self._engine.network(f"{plan.name}_default")
             options = network.get("Options") or {}
             if options.get(render.BRIDGE_OPTION) != bridge_name(self._settings.instance, source):
                 found = (*found, "its network has another bridge than its egress rules")
@@ -366,6 +382,9 @@ class Projects:
         containers = await self._engine.containers(self._labels(source))
         for container in containers:
             called = container.labels.get(render.TARGET) == "yes"
+            if container.running and container.unhealthy:
+                text = f"{container.service} fails its own health check"
+                return EngineError(text, code="engine.unhealthy", retry=Retry.LATER)
             if not container.ended or (container.exit_code == 0 and not called and not container.oom_killed):
                 continue
             text = f"{container.service} ended with exit code {container.exit_code}"
@@ -405,7 +424,7 @@ class Projects:
 
     async def _remove(self, source: Address) -> None:
         self._live.pop(source, None)
-        await self._engine.remove(self._labels(source), grace=self._settings.stop_grace)
+        await remove(self._engine, self._labels(source), grace=self._settings.stop_grace)
         if self._guard is not None:
             await self._guard.release(source)
 
@@ -443,6 +462,9 @@ class Projects:
             memory = min(limits.memory, info.memory) if info.memory else limits.memory
             self._limits = replace(limits, cpus=min(limits.cpus, float(info.cpus)), memory=memory)
         return self._limits
+
+    def _keeps(self, source: Address) -> bool:
+        return source in self._live or self._lock(source).locked()
 
     def _labels(self, source: Address) -> dict[str, str]:
         return {render.INSTANCE: self._settings.instance, render.SOURCE: source}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ogpu_provider.runtime.compose.render import Plan
-from ogpu_provider.runtime.engine import Container
+from ogpu_provider.runtime.container import Container
 
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _EMPTY = (

@@ -13,7 +13,8 @@ import pytest
 from ogpu_provider.domain.errors import EngineError, Retry
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.images import pin
+from ogpu_provider.runtime.images import pin, pull
+from ogpu_provider.runtime.removal import remove
 
 DIGEST = "sha256:" + "ab" * 32
 Answers = Mapping[str, tuple[int, Any]]
@@ -79,8 +80,8 @@ async def test_everything_is_removed_only_by_label(tmp_path: Path) -> None:
     seen: list[str] = []
     async with engine(tmp_path, {"/containers/json": (200, []), "/networks": (200, [])}, seen) as client:
         with pytest.raises(ValueError, match="labels"):
-            await client.remove({}, grace=1)
-        await client.remove({"ogpu.instance": "x"}, grace=1)
+            await remove(client, {}, grace=1)
+        await remove(client, {"ogpu.instance": "x"}, grace=1)
     lists = [line for line in seen if "json" in line or "/networks" in line]
     assert lists
     assert all("ogpu.instance" in line for line in lists)
@@ -90,7 +91,7 @@ async def test_a_failed_pull_has_a_code(tmp_path: Path) -> None:
     rows = b'{"status": "Pulling"}\r\n{"error": "no space left on device"}\r\n'
     async with engine(tmp_path, {"/images/create": (200, rows)}) as client:
         with pytest.raises(EngineError, match="no space left") as caught:
-            await client.pull("x/y", DIGEST, seconds=10)
+            await pull(client, Image("x/y"), DIGEST, seconds=10)
     assert (caught.value.code, caught.value.retry) == ("engine.pull_failed", Retry.LATER)
 
 

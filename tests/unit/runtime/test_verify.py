@@ -12,7 +12,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.check import EXAMPLE
 from ogpu_provider.runtime.compose.gate import admit
 from ogpu_provider.runtime.compose.render import Grant, Plan, render
-from ogpu_provider.runtime.engine import Container
+from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.verify import deviations
 
 PINNED = "x/y@sha256:" + "0" * 64
