@@ -31,6 +31,7 @@ class Ledger(Rpc):
         self._salt = itertools.count()
         self.blocks: list[dict[str, Any]] = []
         self.logs: dict[str, list[dict[str, Any]]] = {}
+        self._numbers: dict[str, int] = {}
         self.streams: list[NewsStream] = []
         self.hidden = 0
         self.limit = 10**9
@@ -67,6 +68,7 @@ class Ledger(Rpc):
             "logsBloom": self._bloom_of(tasks),
         }
         self.blocks.append(header)
+        self._numbers[name] = number
         return header
 
     def grow(self, blocks: Iterable[int]) -> None:
@@ -116,24 +118,25 @@ class Ledger(Rpc):
         return self.streams[-1]
 
     def _answer(self, method: str, params: tuple[Any, ...]) -> Any | JsonRpcError:
-        known = self.blocks[: len(self.blocks) - self.hidden]
+        height = len(self.blocks) - self.hidden
         if method == "eth_getBlockByNumber":
             if params[0] == "latest":
-                return known[-1]
+                return self.blocks[height - 1]
             number = int(params[0], 16)
-            return known[number] if number < len(known) else None
+            return self.blocks[number] if number < height else None
         assert method == "eth_getLogs"
         [wanted] = params
         assert set(wanted["topics"][0]) >= {topic("Nexus.TaskPublished")}
         if "blockHash" in wanted:
-            found = [header for header in known if header["hash"] == wanted["blockHash"]]
+            number = self._numbers.get(wanted["blockHash"], height)
+            found = [one for one in self.blocks[number : min(number + 1, height)] if one["hash"] == wanted["blockHash"]]
             if not found:
                 return JsonRpcError(method, -32000, "unknown block")
         else:
             first, end = int(wanted["fromBlock"], 16), int(wanted["toBlock"], 16)
             if end - first + 1 > self.limit:
                 return JsonRpcError(method, -32005, "query returned more than 10000 results")
-            found = known[first : end + 1]
+            found = self.blocks[first : min(end + 1, height)]
         if self.forgetful > 0:
             self.forgetful -= 1
             return []
