@@ -14,7 +14,7 @@ from ogpu_provider.runtime.compose.violation import GateRefused, Violation
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
-MAX_NODES = 20_000
+MAX_NODES = 4_000
 MAX_CHARACTERS = 2 * MAX_BYTES
 """Of all keys and values, aliases written out: a long text under many aliases is a bomb as well."""
 MAX_KEY = 200

@@ -17,6 +17,7 @@ _MAX_NESTING = 8
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"PRIVATE_?KEY|MNEMONIC|SEED_?PHRASE|KEYSTORE|KEY_?PASSWORD", re.IGNORECASE)
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+_MARKS = re.compile(r"\$\$|\$\{|\}")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 
 
@@ -75,6 +76,8 @@ def interpolate(root: Mapping, known: Map[str, str]) -> tuple[Mapping, tuple[Vio
 
 
 def substitute(text: str, known: Map[str, str], nesting: int = 0) -> str:
+    if len(text) > MAX_TEXT:
+        raise _Fault("compose.value_too_long", f"a value longer than {MAX_TEXT} characters")
     if nesting == 0:
         _refuse_secrets(text)
     if nesting > _MAX_NESTING:
@@ -144,18 +147,12 @@ def _value(name: str, known: Map[str, str]) -> str:
 
 
 def _closing(text: str, start: int) -> int:
-    depth, at = 1, start
-    while at < len(text):
-        if text.startswith("$$", at):
-            at += 2
-            continue
-        if text.startswith("${", at):
+    depth = 1
+    for mark in _MARKS.finditer(text, start):
+        if mark[0] == "${":
             depth += 1
-            at += 2
-            continue
-        if text[at] == "}":
+        elif mark[0] == "}":
             depth -= 1
             if depth == 0:
-                return at
-        at += 1
+                return mark.start()
     raise _Fault("compose.variable", "a ${ that is not closed")

@@ -31,7 +31,7 @@ _IMAGE = "put the file into the image, or a variable under environment"
 _READING = (
     Rule("compose.too_large", "More than 256 KiB, or 512 KiB with aliases written out.", "shorten it"),
     Rule("compose.too_deep", "More than 32 levels, aliases written out.", "flatten it"),
-    Rule("compose.too_many_nodes", "More than 20,000 values, aliases written out.", "shorten it, use fewer aliases"),
+    Rule("compose.too_many_nodes", "More than 4,000 values, aliases written out.", "shorten it, use fewer aliases"),
     Rule("compose.syntax", "Not a YAML mapping in UTF-8.", "check it with `docker compose config`"),
     Rule("compose.documents", "A second document, which compose would merge over the first.", _PLAIN),
     Rule("compose.tag", "A YAML tag.", _PLAIN),
