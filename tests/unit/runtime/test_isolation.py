@@ -9,7 +9,7 @@ from ogpu_provider.runtime.compose.allowlist import strays
 from ogpu_provider.runtime.compose.check import EXAMPLE
 from ogpu_provider.runtime.compose.gate import admit
 from ogpu_provider.runtime.compose.render import Grant, Plan, render
-from ogpu_provider.runtime.engine import Container
+from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.isolation import Isolation, IsolationSettings, demand, lacking
 from ogpu_provider.runtime.verify import deviations
 
