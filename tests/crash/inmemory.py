@@ -38,10 +38,12 @@ class Whole:
     responses: Counter[Address] = field(default_factory=Counter)
     tasks: list[Address] = field(default_factory=list)
     deaths: int = 0
+    signer: FakeSigner = field(default_factory=OurSigner)
+    slots: int = 8
 
     @asynccontextmanager
     async def alive(self) -> AsyncIterator["Living"]:
-        async with running(self.outside, slots=8) as daemon:
+        async with running(self.outside, slots=self.slots) as daemon:
             accept = self.outside.runtime.deliver
             assert accept is not None
 
@@ -56,7 +58,7 @@ class Whole:
             sender = Sender(
                 self.node,
                 self.outside.journal,
-                OurSigner(),
+                self.signer,
                 self.outside.clock,
                 daemon.ports.head,
                 daemon.conductor.on_intent,
