@@ -18,6 +18,7 @@ from ogpu_provider.cli import (
     devnet,
     doctor,
     earnings,
+    gateway,
     incumbent,
     keys,
     metrics,
@@ -65,6 +66,7 @@ app.command(keys.app)
 app.command(vault.app)
 app.command(config.app)
 app.command(compose.app)
+app.command(gateway.app)
 app.command(devnet.app)
 app.command(demo.demo)
 

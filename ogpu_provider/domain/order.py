@@ -1,0 +1,92 @@
+"""What a user of the gateway orders: a task of ours as a client, from the request to the fetched result.
+
+    CREATED ──attempted──▶ ASSIGNED ──running──▶ EXECUTING ──confirmed, result fetched──▶ COMPLETED
+       └──▶ CANCELLED          any of the three ──▶ FAILED(code): not published, expired, or no fetchable result
+
+An order is CREATED once it is durable; `address` is set when its task is on chain.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ogpu_provider.domain.units import Address, Wei
+
+
+class OrderState(StrEnum):
+    CREATED = "CREATED"
+    ASSIGNED = "ASSIGNED"
+    EXECUTING = "EXECUTING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def over(self) -> bool:
+        return self in (OrderState.COMPLETED, OrderState.FAILED, OrderState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One row. `payment` in wei, `expiry` in unix seconds, `owner` is the API key that made it.
+
+    `pinned`: its config is published, so that its transaction may be sent.
+    """
+
+    id: str
+    owner: str
+    model_id: str
+    source: Address
+    state: OrderState
+    payment: Wei
+    expiry: int
+    max_seconds: int
+    gpu_memory: str
+    config_url: str
+    created_at: float
+    updated_at: float
+    pinned: bool = False
+    address: Address | None = None
+    provider: Address | None = None
+    response: Address | None = None
+    result_url: str = ""
+    refunded: bool = False
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEvent:
+    """One line of an order's history; `seq` orders the lines of all of them, for followers of the journal."""
+
+    seq: int
+    order: str
+    owner: str
+    at: float
+    kind: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a model id stands for. `price` in wei a task."""
+
+    id: str
+    source: Address
+    function: str
+    price: Wei
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is kept: nobody can get the key back from it. `day_budget` in wei within a UTC day, None for none."""
+
+    id: str
+    name: str
+    digest: str
+    tier: str
+    scopes: tuple[str, ...]
+    day_budget: Wei | None
+    created_at: float
+    revoked_at: float | None = None

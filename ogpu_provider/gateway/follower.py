@@ -1,0 +1,174 @@
+"""Follows the chain for our orders: a fact is a reason to look, what the contracts say now decides.
+
+So a fact that is lost, repeated or undone costs time and nothing else: every live order is looked at again from time
+to time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from ogpu_provider.chain.contracts import decode_result, task_status
+from ogpu_provider.chain.reader import ChainReader
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.documents import read_json
+from ogpu_provider.domain.errors import FetchError, ProviderError, Retry
+from ogpu_provider.domain.facts import Block, Fact, TaskPublished, TaskStatus
+from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
+from ogpu_provider.domain.order import Order, OrderState
+from ogpu_provider.domain.source import DeliveryMethod
+from ogpu_provider.domain.units import ZERO_ADDRESS, Address
+from ogpu_provider.ipfs.cid import cid_of_link, names_content
+from ogpu_provider.ipfs.fetch import Fetcher
+from ogpu_provider.store.orders import GatewayStore
+
+log = structlog.get_logger(__name__)
+RESULT_LIMIT = 32 << 20
+_FIRST = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A task on chain. `response` is the winner's, else the first one."""
+
+    status: TaskStatus
+    provider: Address | None
+    response: Address | None
+    link: str
+    confirmed: bool
+    manual: bool
+
+
+class Follower:
+    def __init__(
+        self,
+        store: GatewayStore,
+        reader: ChainReader,
+        fetcher: Fetcher,
+        clock: Clock,
+        settled: Callable[[Order], None],
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._fetcher = fetcher
+        self._clock = clock
+        self._settled = settled
+        self._head: Block | None = None
+
+    async def deliver(self, block: Block, facts: Sequence[Fact]) -> None:
+        """One block: find our publications, look at the orders that it speaks of, remember it."""
+        self._head = block
+        for fact in facts:
+            if isinstance(fact, TaskPublished):
+                await self._published(fact)
+            elif (task := getattr(fact, "task", None)) and (order := await self._store.order_at(task)):
+                await self.look(order)
+        await self._store.set_cursor(block)
+
+    async def look(self, order: Order) -> None:
+        """Hold one order against the chain; what cannot be asked now is asked later."""
+        if order.state.over and (order.refunded or order.state is OrderState.COMPLETED):
+            return
+        try:
+            await self._compare(order)
+        except ProviderError as error:
+            log.warning("order_not_compared", order=order.id, code=error.code, error=str(error))
+
+    async def on_outcome(self, row: IntentRow) -> None:
+        """A publication that will never be on chain ends its order; the payment was never taken."""
+        if row.intent.effect is not Effect.PUBLISH_TASK or row.state is IntentState.CONFIRMED:
+            return
+        order = await self._store.order(row.intent.key.rpartition(":")[2])
+        if order is not None and not order.state.over and order.address is None:
+            await self._fail(order, "publish." + row.state, "the task did not get on chain", refunded=True)
+
+    async def _published(self, fact: TaskPublished) -> None:
+        row = await self._store.intent_of(fact.origin.tx_hash)
+        if row is None or row.intent.effect is not Effect.PUBLISH_TASK:
+            return
+        order = await self._store.order(row.intent.key.rpartition(":")[2])
+        if order is not None and order.address != fact.task:
+            await self._move(order, "published", address=fact.task, detail_tx=fact.origin.tx_hash)
+
+    async def _compare(self, order: Order) -> None:
+        if order.address is None:
+            return
+        now = await self._standing(order.address)
+        if order.state.over:
+            if now.status in (TaskStatus.EXPIRED, TaskStatus.CANCELED):
+                await self._move(order, "refunded", refunded=True)
+            return
+        if now.status is TaskStatus.CANCELED:
+            await self._end(order, "cancelled", state=OrderState.CANCELLED, refunded=True)
+        elif now.status is TaskStatus.EXPIRED:
+            await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=True)
+        elif now.status is TaskStatus.FINALIZED and now.confirmed:
+            await self._collect(await self._assigned(order, now), now)
+        elif now.response is None and self._head is not None and self._head.timestamp > order.expiry:
+            await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=False)
+        elif now.provider is not None:
+            await self._assigned(order, now)
+
+    async def _assigned(self, order: Order, now: Standing) -> Order:
+        if order.state is OrderState.CREATED:
+            order = await self._move(order, "assigned", state=OrderState.ASSIGNED, provider=now.provider)
+        if order.response != now.response:
+            order = await self._move(
+                order, "responded", state=OrderState.EXECUTING, response=now.response, result_url=now.link
+            )
+        return order
+
+    async def _collect(self, order: Order, now: Standing) -> None:
+        """Fetch the confirmed response; a link that names a CID must lead to content of that CID."""
+        try:
+            body = await self._fetcher.get(now.link, limit_bytes=RESULT_LIMIT)
+            read_json(body)
+            cid = cid_of_link(now.link)
+            if cid is not None and not names_content(cid, body):
+                raise FetchError("the content is not what its link names", code="fetch.mismatch", retry=Retry.NEVER)
+        except FetchError as error:
+            if error.retry is Retry.NEVER or self._clock.now() > order.expiry:
+                await self._fail(order, "result.unfetchable", str(error), refunded=False)
+            return
+        except ValueError as error:
+            await self._fail(order, "result.not_json", str(error)[:200], refunded=False)
+            return
+        await self._store.put_result(order.id, body)
+        await self._end(order, "completed", state=OrderState.COMPLETED, provider=await self._winner(order))
+
+    async def _winner(self, order: Order) -> Address | None:
+        assert order.address is not None
+        return await self._reader.winner(order.address) or order.provider
+
+    async def _standing(self, task: Address) -> Standing:
+        status, count, method = await self._reader.reads(
+            (task, "Task.getStatus", ()), (task, "Task.getAttemptCount", ()), (task, "Task.getDeliveryMethod", ())
+        )
+        attempts = min(decode_result("Task.getAttemptCount", count), _FIRST)
+        manual = decode_result("Task.getDeliveryMethod", method) == DeliveryMethod.MANUAL_CONFIRMATION
+        if not attempts:
+            return Standing(task_status(status), None, None, "", False, manual)
+        providers = await self._reader.read(task, "Task.getAttempters", 0, attempts - 1)
+        responses = await self._reader.read(task, "Task.getResponsesOf", 0, attempts - 1)
+        winner = await self._reader.winner(task)
+        given = [(p, r) for p, r in zip(providers, responses, strict=True) if r != ZERO_ADDRESS]
+        chosen = next((one for one in given if one[0] == winner), given[0] if given else None)
+        if chosen is None:
+            return Standing(task_status(status), providers[0], None, "", False, manual)
+        params = await self._reader.read(chosen[1], "Response.getResponseParams")
+        return Standing(task_status(status), chosen[0], chosen[1], params[2], winner is not None, manual)
+
+    async def _fail(self, order: Order, code: str, reason: str, *, refunded: bool) -> None:
+        await self._end(order, "failed", state=OrderState.FAILED, code=code, reason=reason, refunded=refunded)
+
+    async def _end(self, order: Order, kind: str, **changes: Any) -> None:
+        self._settled(await self._move(order, kind, **changes))
+
+    async def _move(self, order: Order, kind: str, *, detail_tx: str = "", **changes: Any) -> Order:
+        moved = await self._store.move(order, kind, at=self._clock.now(), **changes)
+        log.info("order_" + kind, order=order.id, task=moved.address, tx=detail_tx or None)
+        if kind == "published":
+            self._settled(moved)
+        return moved

@@ -1,0 +1,57 @@
+"""What the API says when it says no: RFC 9457 problem details with stable codes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+log = structlog.get_logger(__name__)
+MEDIA_TYPE = "application/problem+json"
+_CODES = {400: "request.malformed", 404: "not_found", 405: "method.not_allowed", 413: "request.too_large"}
+
+
+class Problem(Exception):
+    """`code` is stable; `detail` is for people."""
+
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+    def response(self, **more: Any) -> JSONResponse:
+        body = {"type": f"urn:ogpu:problem:{self.code}", "title": self.code.replace(".", " ").replace("_", " ")}
+        body |= {"status": self.status, "code": self.code, "detail": self.detail, **more}  # type: ignore[dict-item]
+        return JSONResponse(body, self.status, self.headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error as a problem; an unexpected one without its text."""
+
+    async def known(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Problem)
+        return error.response()
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        places = [{"at": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors()]
+        return Problem(422, "request.invalid", "the request is not what this path takes").response(errors=places)
+
+    async def plain(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code = _CODES.get(error.status_code, "request.refused")
+        return Problem(error.status_code, code, str(error.detail), error.headers).response()
+
+    async def bug(_: Request, error: Exception) -> JSONResponse:
+        log.error("gateway_request_failed", exc_info=error)
+        return Problem(500, "internal", "something went wrong here; it is in the log").response()
+
+    app.add_exception_handler(Problem, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(Exception, bug)

@@ -1,0 +1,119 @@
+-- The gateway's own file. The first four tables are the outbox's, as in the provider's journal.
+-- Amounts are decimal text: SQLite integers end at 2^63.
+
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cursor (
+    only   INTEGER PRIMARY KEY CHECK (only = 1),
+    number INTEGER NOT NULL,
+    hash   TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE intents (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    key          TEXT NOT NULL UNIQUE,
+    effect       TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    "to"         TEXT NOT NULL,
+    data         BLOB NOT NULL,
+    value        TEXT NOT NULL,
+    deadline     REAL,
+    state        TEXT NOT NULL,
+    nonce        INTEGER,
+    tx_hash      TEXT,
+    block_number INTEGER,
+    block_hash   TEXT,
+    gas_used     INTEGER,
+    fee_paid     TEXT,
+    planned_at   REAL NOT NULL,
+    updated_at   REAL NOT NULL
+) STRICT;
+
+CREATE INDEX intents_open ON intents (seq) WHERE state NOT IN ('confirmed', 'reverted', 'abandoned');
+CREATE INDEX intents_by_subject ON intents (subject, seq);
+
+CREATE TABLE signed (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash       TEXT    NOT NULL UNIQUE,
+    intent_key TEXT    NOT NULL REFERENCES intents (key),
+    nonce      INTEGER NOT NULL,
+    raw        BLOB    NOT NULL,
+    gas        INTEGER NOT NULL,
+    max_fee    TEXT    NOT NULL,
+    tip_fee    TEXT,
+    signed_at  REAL    NOT NULL,
+    void       INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX signed_by_intent ON signed (intent_key, seq);
+CREATE INDEX signed_by_nonce ON signed (nonce);
+
+CREATE TABLE models (
+    id          TEXT PRIMARY KEY,
+    source      TEXT NOT NULL,
+    function    TEXT NOT NULL,
+    price       TEXT NOT NULL,
+    description TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE keys (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    digest     TEXT NOT NULL UNIQUE,
+    tier       TEXT NOT NULL,
+    scopes     TEXT NOT NULL,
+    day_budget TEXT,
+    created_at REAL NOT NULL,
+    revoked_at REAL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE orders (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT    NOT NULL UNIQUE,
+    owner       TEXT    NOT NULL REFERENCES keys (id),
+    model_id    TEXT    NOT NULL,
+    source      TEXT    NOT NULL,
+    state       TEXT    NOT NULL,
+    payment     TEXT    NOT NULL,
+    expiry      INTEGER NOT NULL,
+    max_seconds INTEGER NOT NULL,
+    gpu_memory  TEXT    NOT NULL,
+    config_url  TEXT    NOT NULL,
+    created_at  REAL    NOT NULL,
+    updated_at  REAL    NOT NULL,
+    pinned      INTEGER NOT NULL,
+    address     TEXT,
+    provider    TEXT,
+    response    TEXT,
+    result_url  TEXT    NOT NULL,
+    refunded    INTEGER NOT NULL,
+    code        TEXT    NOT NULL,
+    reason      TEXT    NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX orders_by_address ON orders (address) WHERE address IS NOT NULL;
+CREATE INDEX orders_by_owner ON orders (owner, seq);
+CREATE INDEX orders_live ON orders (seq) WHERE state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED');
+
+CREATE TABLE configs ("order" TEXT PRIMARY KEY REFERENCES orders (id), body BLOB NOT NULL) STRICT;
+CREATE TABLE results ("order" TEXT PRIMARY KEY REFERENCES orders (id), body BLOB NOT NULL) STRICT;
+
+CREATE TABLE idempotency (
+    owner       TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    "order"     TEXT NOT NULL REFERENCES orders (id),
+    PRIMARY KEY (owner, key)
+) STRICT, WITHOUT ROWID;
+
+-- The history of all orders; whoever follows it (webhooks, streams) keeps the last `seq` that it has seen.
+CREATE TABLE events (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    "order" TEXT NOT NULL REFERENCES orders (id),
+    owner   TEXT NOT NULL,
+    at      REAL NOT NULL,
+    kind    TEXT NOT NULL,
+    detail  TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX events_by_order ON events ("order", seq);
