@@ -97,8 +97,15 @@ def chosen_file(file: Path | None = None, environ: Mapping[str, str] = os.enviro
     return file or (Path(named) if named else default_file())
 
 
-def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Configuration:
+def load(
+    file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    changes: Mapping[str, object] | None = None,
+) -> Configuration:
     """Read the settings. Without `file`, the default one is read if it exists.
+
+    With `changes`, as they would be if those stood in the file, which then need not exist.
 
     Raises ConfigError, naming each wrong key and where it stands: `config.missing_file`, `config.unreadable`,
     `config.syntax`, `config.unknown_key`, `config.invalid`. Values are never repeated in the message.
@@ -107,18 +114,14 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
     if file is None and (named := ours.get("CONFIG")):
         file = Path(named)
     path = file or default_file()
-    if file is None and not path.exists():
-        tree: dict[str, object] = {}
-        used = None
-    else:
-        tree, used = _read_toml(path), path
+    there = path.exists() or (file is not None and changes is None)
+    tree, used = (_read_toml(path), path) if there else ({}, None)
+    for key, value in (changes or {}).items():
+        _put(tree, key, value)
     origins = dict.fromkeys(_leaves(tree), "file")
-    for name, text in sorted(ours.items()):
-        if name in RESERVED:
-            continue
-        section, _, key = name.lower().partition("__")
-        _put(tree, section, key, text)
-        origins[f"{section}.{key}" if key else section] = environment.PREFIX + name
+    for name, key, text in _given(ours):
+        _put(tree, key, text)
+        origins[key] = environment.PREFIX + name
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
@@ -126,12 +129,34 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
     return Configuration(settings, used, MappingProxyType(origins))
 
 
-def _put(tree: dict[str, object], section: str, key: str, text: str) -> None:
-    if not key:
-        tree[section] = text
+def written(file: Path, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
+    """What stands in the file, if there is one, and in the environment, by key and unchecked: `network.name`.
+
+    Raises ConfigError config.syntax, config.unreadable.
+    """
+    tree = _read_toml(file) if file.exists() else {}
+    for _, key, text in _given(environment.variables(environ)):
+        _put(tree, key, text)
+    found: dict[str, object] = {}
+    for name, value in tree.items():
+        found |= {f"{name}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {name: value}
+    return found
+
+
+def _given(variables: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Variable without its prefix, key of the setting, and text."""
+    for name, text in sorted(variables.items()):
+        if name not in RESERVED:
+            yield name, name.lower().replace("__", ".", 1), text
+
+
+def _put(tree: dict[str, object], key: str, value: object) -> None:
+    section, _, name = key.partition(".")
+    if not name:
+        tree[section] = value
         return
     inner = tree.get(section, {})
-    tree[section] = {**inner, key: text} if isinstance(inner, dict) else {key: text}
+    tree[section] = {**inner, name: value} if isinstance(inner, dict) else {name: value}
 
 
 def _leaves(tree: Mapping[str, object]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from eth_utils.crypto import keccak
 
 from ogpu_provider.chain.contracts import checksummed, encode_call
 from ogpu_provider.chain.networks import Network
-from ogpu_provider.chain.rpc import Rpc
+from ogpu_provider.chain.receipts import Node
 from ogpu_provider.domain.errors import RpcRejected
 from ogpu_provider.domain.units import Address, Hash, Wei
 
@@ -72,7 +72,7 @@ class Sent:
     data: bytes
 
 
-async def words(rpc: Rpc, network: Network, since: int = 0) -> list[Word] | None:
+async def words(rpc: Node, network: Network, since: int = 0) -> list[Word] | None:
     """All announcements from a block on, oldest first; None where the node refuses to look that far."""
     wanted = {
         "address": network.terminal,
@@ -94,7 +94,7 @@ def _word(log: Any) -> Word:
     return Word(log["topics"][0] == _PROVIDER, addresses[0], master, Hash(log["transactionHash"]))
 
 
-async def sent(rpc: Rpc, tx_hash: Hash) -> Sent | None:
+async def sent(rpc: Node, tx_hash: Hash) -> Sent | None:
     """What a transaction says, None if the node does not know it."""
     found = await rpc.call("eth_getTransactionByHash", tx_hash)
     if found is None:

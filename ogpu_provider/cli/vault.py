@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,21 @@ app = cyclopts.App(name="vault", help="Stake and earnings in the network's Vault
 Account = Annotated[str, Parameter(help="provider (its key signs here), master, or an address (printed to be signed).")]
 Amount = Annotated[str, Parameter(help="How much, in coin.")]
 Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Do not ask before sending.")]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What every transaction of the Vault is told: for whom, with which password, and how to talk about it."""
+
+    account: Account = "provider"
+    password_file: PasswordFile = None
+    password_fd: PasswordFd = None
+    yes: Yes = False
+    json: AsJson = False
+    config: ConfigFile = None
+
+
+_ASKING = How()
 
 
 @app.command
@@ -57,124 +73,57 @@ async def show(*, account: Account = "provider", json: AsJson = False, config: C
 
 
 @app.command
-async def deposit(
-    amount: Amount,
-    /,
-    *,
-    account: Account = "provider",
-    password_file: PasswordFile = None,
-    password_fd: PasswordFd = None,
-    yes: Yes = False,
-    json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
+async def deposit(amount: Amount, /, *, how: Annotated[How, Parameter(name="*")] = _ASKING) -> None:
     """Move coin from an account into its balance in the Vault."""
-    await _move(Effect.DEPOSIT, amount, account, password_file, password_fd, yes=yes, json=json, config=config)
+    await _move(Effect.DEPOSIT, amount, how)
 
 
 @app.command
-async def lock(
-    amount: Amount,
-    /,
-    *,
-    account: Account = "provider",
-    password_file: PasswordFile = None,
-    password_fd: PasswordFd = None,
-    yes: Yes = False,
-    json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
+async def lock(amount: Amount, /, *, how: Annotated[How, Parameter(name="*")] = _ASKING) -> None:
     """Make stake of the balance."""
-    await _move(Effect.LOCK, amount, account, password_file, password_fd, yes=yes, json=json, config=config)
+    await _move(Effect.LOCK, amount, how)
 
 
 @app.command
-async def unbond(
-    amount: Amount,
-    /,
-    *,
-    account: Account = "provider",
-    password_file: PasswordFile = None,
-    password_fd: PasswordFd = None,
-    yes: Yes = False,
-    json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
+async def unbond(amount: Amount, /, *, how: Annotated[How, Parameter(name="*")] = _ASKING) -> None:
     """Start to free stake; it can be claimed after the unbonding period."""
-    await _move(Effect.UNBOND, amount, account, password_file, password_fd, yes=yes, json=json, config=config)
+    await _move(Effect.UNBOND, amount, how)
 
 
 @app.command
-async def cancel_unbonding(
-    *,
-    account: Account = "provider",
-    password_file: PasswordFile = None,
-    password_fd: PasswordFd = None,
-    yes: Yes = False,
-    json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
+async def cancel_unbonding(*, how: Annotated[How, Parameter(name="*")] = _ASKING) -> None:
     """Make stake again of what is unbonding. Not every network has it."""
-    effect = Effect.CANCEL_UNBONDING
-    await _move(effect, None, account, password_file, password_fd, yes=yes, json=json, config=config)
+    await _move(Effect.CANCEL_UNBONDING, None, how)
 
 
 @app.command
-async def claim(
-    *,
-    account: Account = "provider",
-    password_file: PasswordFile = None,
-    password_fd: PasswordFd = None,
-    yes: Yes = False,
-    json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
+async def claim(*, how: Annotated[How, Parameter(name="*")] = _ASKING) -> None:
     """Move what has been unbonded into the balance."""
-    await _move(Effect.CLAIM, None, account, password_file, password_fd, yes=yes, json=json, config=config)
+    await _move(Effect.CLAIM, None, how)
 
 
 @app.command
-async def withdraw(
-    amount: Amount,
-    /,
-    *,
-    account: Account = "provider",
-    password_file: PasswordFile = None,
-    password_fd: PasswordFd = None,
-    yes: Yes = False,
-    json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
+async def withdraw(amount: Amount, /, *, how: Annotated[How, Parameter(name="*")] = _ASKING) -> None:
     """Pay the balance in the Vault out to the account."""
-    await _move(Effect.WITHDRAW, amount, account, password_file, password_fd, yes=yes, json=json, config=config)
+    await _move(Effect.WITHDRAW, amount, how)
 
 
-async def _move(
-    effect: Effect,
-    amount: str | None,
-    account: str,
-    password_file: Path | None,
-    password_fd: int | None,
-    *,
-    yes: bool,
-    json: bool,
-    config: Path | None,
-) -> None:
+async def _move(effect: Effect, amount: str | None, how: How) -> None:
     from ogpu_provider.onboarding.money import amount as wei_of
     from ogpu_provider.onboarding.sitting import Answers
     from ogpu_provider.onboarding.vault import move
 
     wanted = None if amount is None else wei_of(amount, "the amount")
-    answers = Answers(password=given(password_file, password_fd))
+    answers = Answers(password=given(how.password_file, how.password_fd))
     async with AsyncExitStack() as stack:
-        sitting = _sitting(stack, config, yes=yes, json=json, answers=answers)
-        moved = await move(sitting, effect, account, wanted)
-    if json:
+        sitting = _sitting(stack, how.config, yes=how.yes, json=how.json, answers=answers)
+        moved = await move(sitting, effect, how.account, wanted)
+    if how.json:
         document(_moved(moved))
 
 
 def _sitting(stack: AsyncExitStack, config: Path | None, *, yes: bool, json: bool, answers: Any = None) -> "Sitting":
-    from ogpu_provider import assembly, telemetry
+    from ogpu_provider import telemetry
     from ogpu_provider.cli.terminal import Terminal
     from ogpu_provider.config import chosen_file
     from ogpu_provider.domain.clock import SystemClock
@@ -186,7 +135,6 @@ def _sitting(stack: AsyncExitStack, config: Path | None, *, yes: bool, json: boo
         answers=answers or Answers(),
         talk=Terminal(yes=yes, out=sys.stderr if json else sys.stdout),
         clock=SystemClock(),
-        network_of=assembly.network_of,
         stack=stack,
     )
 

@@ -10,7 +10,7 @@ from ogpu_provider import config, configfile
 from ogpu_provider.chain.mastery import Unsigned
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.reader import ChainReader
-from ogpu_provider.chain.rpc import Rpc
+from ogpu_provider.chain.receipts import Node
 from ogpu_provider.chain.wallet import Wallet
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ProviderError
@@ -103,6 +103,7 @@ class Answers:
     lockup: Wei | None = None
     sources: tuple[str, ...] | None = None
     environment: str = ""
+    pull: bool = True
     register_now: bool = True
     wait: float = 600.0
 
@@ -115,7 +116,6 @@ class Sitting:
     answers: Answers
     talk: Dialogue
     clock: Clock
-    network_of: Callable[[Settings], Network]
     stack: AsyncExitStack
     examine: Examine | None = None
     keystore_rounds: int = 262_144
@@ -123,7 +123,7 @@ class Sitting:
 
     _settings: Settings | None = None
     _network: Network | None = None
-    _rpc: Rpc | None = None
+    _rpc: Node | None = None
     _key: SecretKey | None = None
     _desk: Desk | None = None
     master: Address | None = None
@@ -131,7 +131,7 @@ class Sitting:
     @property
     def settings(self) -> Settings:
         if self._settings is None:
-            self._settings = config.load(self.file if self.file.exists() else None).settings
+            self._settings = config.load(self.file, changes={}).settings
         return self._settings
 
     def amend(self, changes: Mapping[str, configfile.Value | None]) -> None:
@@ -139,7 +139,7 @@ class Sitting:
         configfile.amend(self.file, changes)
         self._settings = None
 
-    def opened(self, network: Network, rpc: Rpc) -> None:
+    def opened(self, network: Network, rpc: Node) -> None:
         self._network, self._rpc = network, rpc
 
     def unlocked(self, key: SecretKey, desk: Desk) -> None:
@@ -151,7 +151,7 @@ class Sitting:
         return self._network
 
     @property
-    def rpc(self) -> Rpc:
+    def rpc(self) -> Node:
         assert self._rpc is not None, "the network step comes first"
         return self._rpc
 

@@ -8,19 +8,16 @@ from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.source import Environment, SourceStatus
 from ogpu_provider.domain.units import Address, coin
 from ogpu_provider.ipfs.fetch import Fetcher
-from ogpu_provider.onboarding import stake
+from ogpu_provider.onboarding import images, stake
+from ogpu_provider.onboarding.images import MIB, UNPACKED
 from ogpu_provider.onboarding.money import address
 from ogpu_provider.onboarding.offer import Offer, offers
 from ogpu_provider.onboarding.sitting import ALREADY, DONE, SKIPPED, OnboardingError, Sitting, StepResult
 from ogpu_provider.scheduler.inventory import look
 
-MIB = 1 << 20
-UNPACKED = 3
-"""An image takes about this many times its download on the disk."""
-
 
 async def choose(ctx: Sitting) -> StepResult:
-    """List, choose, lock what a source asks more, register, and write the choice into the configuration.
+    """List, choose, pull images, lock what a source asks more, register, and write the choice into the configuration.
 
     Raises OnboardingError (source.*), ChainError, ConfigError.
     """
@@ -30,6 +27,7 @@ async def choose(ctx: Sitting) -> StepResult:
         return StepResult("sources", SKIPPED, {"sources": []})
     for one in chosen:
         _check(ctx, one)
+    await images.pull(ctx, chosen)
     new = [one for one in chosen if one.registered is None]
     if new and ctx.answers.register_now:
         needed = max(one.params.min_available_lockup for one in new)

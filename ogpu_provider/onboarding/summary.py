@@ -18,7 +18,7 @@ async def tell(ctx: Sitting) -> StepResult:
         "",
         f"Done. Provider {ctx.provider} of master {pairing.master}, on {ctx.network.name}:",
         f"  locked {coin(account.lockup)} {currency}, {coin(balance)} {currency} for gas, {names} to serve.",
-        "What happens next: the daemon pulls the images of these sources, starts them, and takes their tasks.",
+        "What happens next: the daemon starts these sources and takes their tasks.",
         f"  start it       {run}",
         "  watch it       ogpu-provider status; ogpu-provider sources; ogpu-provider tasks",
         "  why not        ogpu-provider why TASK",

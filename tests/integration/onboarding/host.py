@@ -81,7 +81,7 @@ class BareHost:
         async with JsonRpc(self.network.node.rpc_url) as rpc:
             await rpc.call("anvil_setBalance", account, hex(wei))
 
-    def flags(self, *more: str) -> tuple[str, ...]:
+    def flags(self, *more: str, pull: bool = False) -> tuple[str, ...]:
         """Everything that a script says, but for what is done in the end."""
         made = self.network.describe()
         words = {
@@ -97,7 +97,8 @@ class BareHost:
             "--config": str(self.config),
         }
         flat = [word for pair in words.items() if pair[0] not in more for word in pair]
-        return ("register", "--yes", "--skip-host-check", *flat, *more)
+        images = () if pull else ("--leave-images",)
+        return ("register", "--yes", "--skip-host-check", *images, *flat, *more)
 
     async def run(self, *words: str, point: str = "", environ: dict[str, str] | None = None) -> Done:
         process = await self.start(*words, point=point, environ=environ)
@@ -164,6 +165,16 @@ class BareHost:
             logs = await rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest", "topics": [sorted(TOPICS)]})
         word = self.provider.address[2:].lower().rjust(64, "0")
         return Counter(TOPICS[log["topics"][0]] for log in logs if word in log["data"])
+
+    async def later(self, seconds: int) -> None:
+        """Move the node's clock."""
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            await rpc.call("evm_increaseTime", seconds)
+            await rpc.call("evm_mine")
+
+    async def coin(self) -> int:
+        async with JsonRpc(self.network.node.rpc_url) as rpc:
+            return int(await rpc.call("eth_getBalance", self.provider.address, "latest"), 16)
 
     async def nonce(self) -> int:
         async with JsonRpc(self.network.node.rpc_url) as rpc:

@@ -4,7 +4,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ogpu_provider.assembly import network_of
 from ogpu_provider.chain.mastery import Unsigned
 from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ConfigError
@@ -55,6 +54,7 @@ def answers(host: BareHost, **changes: Any) -> Answers:
         password=Secret("horse"),
         master=host.master.address,
         sources=(),
+        pull=False,
         wait=5.0,
     )
     return replace(plain, **changes)
@@ -75,7 +75,6 @@ def sitting_of(host: BareHost, given: Answers, talk: Listener, stack: AsyncExitS
         answers=given,
         talk=talk,
         clock=SystemClock(),
-        network_of=network_of,
         stack=stack,
         keystore_rounds=4096,
     )

@@ -86,7 +86,7 @@ def answers_of(host: BareHost) -> dict[str, str]:
 async def test_a_person_who_gives_up_at_every_question_is_asked_on_and_nothing_is_sent_twice(
     host: BareHost, source: str
 ) -> None:
-    words = ("register", "--skip-host-check", "--config", str(host.config), "--wait", "30")
+    words = ("register", "--skip-host-check", "--leave-images", "--config", str(host.config), "--wait", "30")
     signed = []
 
     def sign(printed: str) -> None:

@@ -1,9 +1,11 @@
 """From nothing to a finalised task: the guided registration, then the daemon it prepared, on a real engine."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,11 +61,20 @@ async def _prompts(host: BareHost, source: str) -> None:
     person = Person(answers_of(host), marks={"Waiting for it on chain": sign})
     assert await asyncio.to_thread(person.run, words) == 0, person.seen
     assert "What happens next" in person.seen
+    _told_of_images(person.seen)
 
 
 async def _flags(host: BareHost, source: str) -> None:
-    done = await host.signed_by_master(*host.flags("--source", source))
+    done = await host.signed_by_master(*host.flags("--source", "all", pull=True))
     assert done.code == 0, done.err
+    assert tomllib.loads(host.config.read_text())["sources"]["serve"] == [source]
+    _told_of_images(done.out)
+
+
+def _told_of_images(said: str) -> None:
+    """Sizes from the registry's own manifest, and the image on this host, before the registration is sent."""
+    assert re.search(r"download [1-9]\d* MiB, about [1-9]\d* MiB on disk", said), said
+    assert 0 < said.index("Images: 127.0.0.1") < said.index("is here, sha256:") < said.index("Next: register to")
 
 
 async def _works(host: BareHost, client: SdkClient, source: str) -> None:

@@ -53,6 +53,27 @@ async def test_the_stake_goes_round_with_the_providers_key(host: BareHost) -> No
     assert await host.ask("Vault", "balanceOf", host.provider.address) == 0
 
 
+async def test_what_is_unbonded_is_claimed_and_withdrawn_when_its_time_has_come(host: BareHost) -> None:
+    await host.announce()
+    await sit(host, answers(host))
+    flags = ("--password-file", str(host.folder / "word"), "--yes", "--json", "--config", str(host.config))
+    unbonded = await host.run("vault", "unbond", "7", *flags)
+    assert unbonded.document["sent"] is True, unbonded.err
+    early = await host.run("vault", "claim", *flags)
+    assert (early.code, "[vault.not_elapsed]" in early.err) == (1, True)
+    shown = await host.run("vault", "show", "--json", "--config", str(host.config))
+    await host.later(shown.document["unbonding_period"] + 1)
+    claimed = await host.run("vault", "claim", *flags)
+    assert claimed.document["sent"] is True, claimed.err
+    assert await host.ask("Vault", "unbondingOf", host.provider.address) == 0
+    assert await host.ask("Vault", "balanceOf", host.provider.address) == 7 * COIN
+    paid = await host.run("vault", "withdraw", "7", *flags)
+    assert paid.document["sent"] is True, paid.err
+    assert await host.ask("Vault", "balanceOf", host.provider.address) == 0
+    assert await host.coin() > 7 * COIN
+    assert await refused(host, Effect.CLAIM) == "vault.nothing"
+
+
 async def test_the_masters_transaction_is_printed_and_works_when_signed_elsewhere(host: BareHost) -> None:
     await host.announce()
     await sit(host, answers(host))
