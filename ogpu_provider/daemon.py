@@ -33,6 +33,7 @@ from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow
+from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import ServiceManager
@@ -44,6 +45,7 @@ from ogpu_provider.keys.signer import Signer
 from ogpu_provider.pipeline.census import Census
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
+from ogpu_provider.pipeline.lessons import Lessons
 from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Head, Ports
 from ogpu_provider.pipeline.results import ResultSink
@@ -51,6 +53,7 @@ from ogpu_provider.pipeline.sources import SourceKeeper
 from ogpu_provider.runtime.callback import CallbackServer
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.projects import Projects
+from ogpu_provider.scheduler.assessment import Assessment
 from ogpu_provider.scheduler.inventory import Inventory, local_probes
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.service.activation import listener
@@ -125,7 +128,11 @@ class Daemon:
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
         self._probes = local_probes(self.clock)
         self._inventory = Inventory(policies.cpu_slots(settings), [probe.read for probe in self._probes])
-        self._scheduler = HostScheduler(self._inventory.host, policies.admission_policy(settings))
+        self._lessons = Lessons(journal, self.clock, Knowledge())
+        self._assessment = Assessment(policies.assessment_policy(settings), self._lessons.knowledge)
+        self._scheduler = HostScheduler(
+            self._inventory.host, policies.admission_policy(settings), self._assessment.circumstances
+        )
         head = Head()
         self._sender = Sender(
             rpc,
@@ -191,6 +198,7 @@ class Daemon:
         sink = ResultSink(self.ports, self._conductor)
         self._callback = await open_callback(self.settings, self.engine, sink, self._activated)
         watcher = await self._new_watcher()
+        await self._lessons.restore()
         await self._orders.restore()
         await self._keeper.restore()
         control = ControlServer(self.settings.data_dir / SOCKET_NAME, self._desk.verbs)
@@ -205,6 +213,7 @@ class Daemon:
                 group.create_task(self._sender.run(), name="sender")
                 group.create_task(watcher.run(), name="watcher")
                 group.create_task(self._keeper.run(), name="sources")
+                group.create_task(self._lessons.run(), name="lessons")
                 group.create_task(self._recover(), name="recovery")
                 group.create_task(self._census.run(), name="census")
                 group.create_task(self._take_inventory(), name="inventory")
@@ -248,6 +257,7 @@ class Daemon:
 
     async def _on_outcome(self, row: IntentRow) -> None:
         self.metrics.transactions.labels(row.intent.effect, row.state).inc()
+        self._lessons.paid(row)
         await self._conductor.on_intent(row)
 
     async def _is_present(self, intent: Intent) -> bool:
@@ -266,6 +276,9 @@ class Daemon:
 
     def _observe(self, task: Task, before: TaskState) -> None:
         self.metrics.task_transitions.labels(task.state).inc()
+        self._lessons.moved(task, before)
+        source = self.ports.book.get(task.source)
+        self._assessment.moved(task, before, source.params.client if source and source.params else None)
         if task.state not in AT_WORK:
             self._keeper.finished(task.source)
 

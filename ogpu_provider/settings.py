@@ -1,5 +1,6 @@
 """What an operator can set, section by section, with meanings and defaults. `config.py` fills it."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,16 +11,19 @@ from ogpu_provider.domain.units import COIN, Wei
 from ogpu_provider.values import (
     Addresses,
     CoinAmount,
+    CoinByAddress,
     EgressPolicies,
     EgressPolicy,
     EndpointUrls,
     HttpUrl,
     IsolationLevel,
     IsolationLevels,
+    PriceByHours,
     Seconds,
     Section,
     Served,
     SocketUrl,
+    SpansOfHours,
     UserPath,
     listed,
 )
@@ -85,11 +89,51 @@ class Sources(Section):
 
 class AdmissionRules(Section):
     min_payment: CoinAmount = Field(0, description='Lowest payment for a task, in coin, as text: "0.01".')
+    min_payment_by_source: CoinByAddress = Field(
+        {}, description='Per source, in place of min_payment: {"0x…" = "0.02"}.'
+    )
+    min_margin: CoinAmount | None = Field(
+        None,
+        description="What a payment must leave, in coin, after gas, energy and rate; unset: not asked. "
+        '"0" declines work that costs more than it pays.',
+    )
+    min_margin_by_source: CoinByAddress = Field({}, description="Per source, in place of min_margin.")
+    run_quantile: float = Field(
+        0.9, ge=0.0, le=1.0, description="Share of a function's last runs that an estimate is to cover."
+    )
     allow_clients: Addresses = Field((), description="If not empty: work for these clients only.")
     deny_clients: Addresses = Field((), description="Clients never to work for.")
     min_time_left: Seconds = Field(30.0, description="Seconds before expiry that a task must have left.")
     cpu_slots: int | None = Field(None, ge=1, le=4096, description="Tasks at once; unset: one per two processors.")
     slots_per_source: int = Field(1, ge=1, le=4096, description="Tasks at once in one source's container.")
+
+
+class Price(Section):
+    """What a task costs besides gas. Energy has a price in money; coin_price makes it one in coin."""
+
+    per_kwh: Decimal = Field(Decimal(0), ge=0, allow_inf_nan=False, description="Money for a kWh of energy.")
+    per_kwh_in: PriceByHours = Field(
+        {}, description='Other prices by hours of the week: {"mon-fri 22:00-06:00" = "0.21"}. The first that fits.'
+    )
+    coin_price: Decimal | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Money for one OGPU; unset: energy is not counted."
+    )
+    watts: float = Field(0.0, ge=0, le=100_000, description="Watts that one task draws.")
+    per_hour: CoinAmount = Field(0, description='Rate for an hour of a task\'s run, in coin: "0.5".')
+
+
+class Breakers(Section):
+    limit: float = Field(
+        3.0, ge=0, le=1000, description="Failures after which a source or client is left alone; 0: never."
+    )
+    half_life: Seconds = Field(1800.0, description="Seconds in which a failure counts half.")
+
+
+class Owner(Section):
+    hours: SpansOfHours = Field(
+        (),
+        description='When new tasks are taken, in the host\'s time: ["mon-fri 18:00-08:00", "sat,sun"]. Empty: always.',
+    )
 
 
 class Fees(Section):
@@ -174,6 +218,9 @@ class Settings(Section):
     wallet: Wallet = Wallet()
     sources: Sources = Sources()
     admission: AdmissionRules = AdmissionRules()
+    price: Price = Price()
+    breakers: Breakers = Breakers()
+    owner: Owner = Owner()
     execution: Execution = Execution()
     fees: Fees = Fees()
     callback: Callback = Callback()

@@ -1,12 +1,14 @@
 """What an operator writes in a setting, and what it is read as: amounts, addresses, lists, URLs, paths."""
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ogpu_provider.domain.units import Address, Wei, wei
+from ogpu_provider.domain.week import hours
 
 
 def _wei(value: object) -> Wei:
@@ -43,6 +45,11 @@ def _paired(value: object) -> object:
     return value
 
 
+def _span(value: str) -> str:
+    hours(value)
+    return value
+
+
 def _served(value: object) -> object:
     return value if value == "all" else listed(value)
 
@@ -72,6 +79,9 @@ HttpUrl = Annotated[str, _web("http", "https")]
 EndpointUrls = Annotated[tuple[Annotated[str, _web("http", "https", "ws", "wss")], ...], BeforeValidator(listed)]
 SocketUrl = Annotated[str, _web("ws", "wss")]
 UserPath = Annotated[Path, BeforeValidator(_home)]
+CoinByAddress = Annotated[dict[AddressText, CoinAmount], BeforeValidator(_paired)]
+SpansOfHours = Annotated[tuple[Annotated[str, AfterValidator(_span)], ...], BeforeValidator(listed)]
+PriceByHours = Annotated[dict[Annotated[str, AfterValidator(_span)], Decimal], BeforeValidator(_paired)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

@@ -7,6 +7,7 @@ from ogpu_provider.cli import journal
 from ogpu_provider.cli.options import AsJson, ConfigFile, TaskName
 from ogpu_provider.cli.screen import at, document, printable
 from ogpu_provider.domain.task import JournalLine, Task, TaskState
+from ogpu_provider.domain.verdict import Ruling
 
 MEANING = {
     TaskState.SEEN: "was seen, and is not decided on",
@@ -34,11 +35,18 @@ async def why(task: TaskName, /, *, json: AsJson = False, config: ConfigFile = N
         lines = await reader.history(row.address)
     line = deciding(row, lines)
     if json:
-        document(answer(row, line))
+        document(answer(row, line, judgement(lines)))
         return
     print(f"{row.address} {MEANING[row.state]}.")
     for reason in line.reasons if line else ():
         print(f"  {reason.code}: {printable(reason.text)}")
+    judged = judgement(lines)
+    if judged:
+        print("the rules, in order; the first that speaks against it decides:")
+        for ruling in judged:
+            print(f"  {'+' if ruling.passed else '-'} {ruling.code}: {printable(ruling.text)}")
+            if not ruling.passed and ruling.setting:
+                print(f"      would have passed with: {printable(ruling.setting)}")
     if line and not line.reasons and row.code:
         print(f"  {row.code}: {printable(row.reason)}")
     if row.obliged:
@@ -55,12 +63,24 @@ def deciding(row: Task, lines: Sequence[JournalLine]) -> JournalLine | None:
     return next(reversed(changes or into), None)
 
 
-def answer(row: Task, line: JournalLine | None) -> dict[str, Any]:
+def judgement(lines: Sequence[JournalLine]) -> list[Ruling]:
+    """What the rules said when they were last asked; empty if they never were."""
+    told = next((line.detail["rulings"] for line in reversed(lines) if "rulings" in line.detail), [])
+    assert isinstance(told, list)
+    return [Ruling(*parts) for parts in told]
+
+
+def answer(row: Task, line: JournalLine | None, rulings: Sequence[Ruling]) -> dict[str, Any]:
     return {
         "task": row.address,
         "state": row.state,
         "meaning": MEANING[row.state],
         "obliged": row.obliged,
         "reasons": [{"code": reason.code, "text": reason.text} for reason in line.reasons] if line else [],
+        "rules": [
+            {"code": one.code, "passed": one.passed, "text": one.text, "setting": one.setting or None}
+            for one in rulings
+        ],
+        "decided_by": next((one.code for one in rulings if not one.passed), None),
         "decided": journal.line_document(line) if line else None,
     }

@@ -4,7 +4,8 @@
     PEAK_MEMORY   image digest      name of the card    bytes that its containers took of one card, at most
     COLD_START    source            -                   seconds from the start to the first answer, images there
     RUN           source            function            seconds from the container's "accepted" to its result
-    PULL_RATE     -                 -                   bytes a second of an image's download
+    GAS           effect            -                   wei that its transaction cost
+PULL_RATE     -                 -                   bytes a second of an image's download
 
 An image digest is `sha256:...`, of the manifest.
 """
@@ -22,6 +23,7 @@ class Fact(StrEnum):
     PEAK_MEMORY = "peak_memory"
     COLD_START = "cold_start"
     RUN = "run"
+    GAS = "gas"
     PULL_RATE = "pull_rate"
 
 

@@ -25,7 +25,7 @@ from ogpu_provider.domain.intent import Intent
 from ogpu_provider.domain.resources import Lease, task_holder
 from ogpu_provider.domain.source import DeliveryMethod, Environment
 from ogpu_provider.domain.units import Address, Wei
-from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.domain.verdict import Reason, Ruling
 
 
 class TaskState(StrEnum):
@@ -128,13 +128,15 @@ class Task:
 class Transition:
     """The outcome of a stage: next state, changed fields, journal line, and the transaction to plan, if any.
 
-    Saved as a whole or not at all. `reasons` explain an end; the first one becomes the row's code and reason.
+    Saved as a whole or not at all. `reasons` explain an end; the first one becomes the row's code and reason. `rulings`:
+    what was asked for it, for and against; kept in the history.
     """
 
     to: TaskState
     changes: Mapping[str, object] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
     intent: Intent | None = None
+    rulings: tuple[Ruling, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import structlog
 
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ProviderError
+from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.learnt import Fact, Key, Knowledge, Learnt
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import Address
@@ -64,6 +65,11 @@ class Lessons:
         """A task made a step: from the container's word that it took the call to the result."""
         if before is TaskState.EXECUTING and task.state is TaskState.PRODUCED and task.accepted_at > 0:
             self.learn(Fact.RUN, task.updated_at - task.accepted_at, task.source, task.function)
+
+    def paid(self, row: IntentRow) -> None:
+        """A transaction of ours came to its end, and cost a fee unless it was never in a block."""
+        if row.fee_paid is not None:
+            self.learn(Fact.GAS, row.fee_paid, row.intent.effect)
 
     def started(self, source: Address, seconds: float) -> None:
         """A source's containers answered, so many seconds after they were made."""

@@ -3,17 +3,18 @@
 from ogpu_provider.domain.admission import Admission, Candidate
 from ogpu_provider.domain.resources import Lease, source_holder, task_holder
 from ogpu_provider.scheduler import requirements
+from ogpu_provider.scheduler.circumstances import Circumstances
 from ogpu_provider.scheduler.ledger import Ledger
 from ogpu_provider.scheduler.rules import AdmissionPolicy, judge
 
 
-def admit(candidate: Candidate, policy: AdmissionPolicy, ledger: Ledger) -> Admission:
+def admit(candidate: Candidate, policy: AdmissionPolicy, ledger: Ledger, now: Circumstances | None = None) -> Admission:
     """Judge a task and take a slot for it. The same task again gets the lease that it has.
 
     Accepted with a `shortage` and no lease means: nothing against it, but no room now. Devices are not in a task's
     lease; the project of its source holds them.
     """
-    verdict = judge(candidate, policy)
+    verdict = judge(candidate, policy, now)
     if not verdict.accepted or candidate.environment is None:
         return Admission(verdict)
     holder = task_holder(candidate.task)

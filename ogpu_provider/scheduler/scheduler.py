@@ -1,5 +1,7 @@
 """The Scheduler port for one host."""
 
+from collections.abc import Callable
+
 from ogpu_provider.domain.admission import Admission, Candidate
 from ogpu_provider.domain.resources import Device, Host, Lease, source_holder, task_holder
 from ogpu_provider.domain.source import Environment
@@ -7,15 +9,22 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Verdict
 from ogpu_provider.scheduler import placement
 from ogpu_provider.scheduler.admission import admit
+from ogpu_provider.scheduler.circumstances import Circumstances
 from ogpu_provider.scheduler.ledger import Ledger, LedgerSnapshot
 from ogpu_provider.scheduler.rules import AdmissionPolicy, judge
 
 
 class HostScheduler:
-    """Decides for one host; `host` is its last reading, given by `observe`. No I/O, no clock."""
+    """Decides for one host; `host` is its last reading, given by `observe`. No I/O, no clock.
 
-    def __init__(self, host: Host, policy: AdmissionPolicy) -> None:
+    `assess` tells what is known besides the task; without it nothing is.
+    """
+
+    def __init__(
+        self, host: Host, policy: AdmissionPolicy, assess: Callable[[Candidate], Circumstances] | None = None
+    ) -> None:
         self._policy = policy
+        self._assess = assess or (lambda _: Circumstances())
         self._ledger = Ledger(host)
 
     @property
@@ -50,7 +59,7 @@ class HostScheduler:
 
     def judge(self, candidate: Candidate) -> Verdict:
         """The rules alone, taking nothing: for `why` and `simulate`."""
-        return judge(candidate, self._policy)
+        return judge(candidate, self._policy, self._assess(candidate))
 
     def withheld(self, source: Address) -> str:
         """Why a source's devices take no new work now; empty if they do."""
@@ -64,7 +73,7 @@ class HostScheduler:
         known = self._ledger.lease(task_holder(candidate.task))
         if known is None and (why := self.withheld(candidate.source)):
             return Admission(self.judge(candidate), shortage=why)
-        return admit(candidate, self._policy, self._ledger)
+        return admit(candidate, self._policy, self._ledger, self._assess(candidate))
 
     def restore(self, lease: Lease) -> None:
         self._ledger.restore(lease)

@@ -40,10 +40,13 @@ def first_line(task: Task) -> JournalLine:
 
 
 def detail(step: Transition) -> dict[str, object]:
-    """Changed fields as JSON has them, without the input's text, which may be large; and the intent's key."""
+    """Changed fields as JSON has them, without the input's text, which may be large; and the intent's key;
+    what the rules said as [code, passed, text, setting]."""
     kept: dict[str, object] = {name: value for name, value in step.changes.items() if name != "data"}
     if step.intent is not None:
         kept["intent"] = step.intent.key
+    if step.rulings:
+        kept["rulings"] = [[one.code, one.passed, one.text, one.setting] for one in step.rulings]
     plain: dict[str, object] = json.loads(json.dumps(kept))
     return plain
 

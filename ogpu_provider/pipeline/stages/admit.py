@@ -75,7 +75,7 @@ async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, gi
     )
     known = _known(task)
     if not admission.verdict.accepted:
-        return Transition(TaskState.DECLINED, known, admission.verdict.reasons)
+        return Transition(TaskState.DECLINED, known, admission.verdict.reasons, rulings=admission.verdict.rulings)
     if admission.lease is None:
         return Wait(give_up, admission.shortage, known)
     return Transition(
@@ -87,6 +87,7 @@ async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, gi
             "devices": admission.lease.devices,
             "deadline": min(give_up, now + ports.policy.max_run),
         },
+        rulings=admission.verdict.rulings,
     )
 
 

@@ -7,6 +7,10 @@ from hypothesis import strategies as st
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.source import DeliveryMethod, Environment
 from ogpu_provider.domain.units import COIN, Address
+from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.scheduler.circumstances import Circumstances, OpenBreaker
+from ogpu_provider.scheduler.estimate import Estimate
+from ogpu_provider.scheduler.price import Costs
 from ogpu_provider.scheduler.rules import ABILITY, CHOICE, AdmissionPolicy, judge
 
 TASK = Address("0x" + "11" * 20)
@@ -33,12 +37,12 @@ GOOD = Candidate(
 POLICY = AdmissionPolicy(min_payment=COIN // 100, min_time_left=30)
 
 
-def codes(candidate: Candidate, policy: AdmissionPolicy = POLICY) -> list[str]:
-    return [reason.code for reason in judge(candidate, policy).reasons]
+def codes(candidate: Candidate, policy: AdmissionPolicy = POLICY, now: Circumstances | None = None) -> list[str]:
+    return [reason.code for reason in judge(candidate, policy, now).reasons]
 
 
-def text(candidate: Candidate, policy: AdmissionPolicy = POLICY) -> str:
-    (reason,) = judge(candidate, policy).reasons
+def text(candidate: Candidate, policy: AdmissionPolicy = POLICY, now: Circumstances | None = None) -> str:
+    (reason,) = judge(candidate, policy, now).reasons
     return reason.text
 
 
@@ -101,12 +105,48 @@ def test_expired_is_said_once_and_not_as_too_short() -> None:
 
 
 def test_time_left_must_cover_estimate_and_margin() -> None:
-    policy = replace(POLICY, estimated_run=100, estimated_run_by_source={SOURCE: 500})
-    assert codes(replace(GOOD, expiry=int(NOW) + 530), policy) == []
+    takes = Circumstances(estimate=Estimate(cold=20, run=477, pin=1, chain=2))
+    assert codes(replace(GOOD, expiry=int(NOW) + 530), now=takes) == []
     late = replace(GOOD, expiry=int(NOW) + 529)
-    assert codes(late, policy) == ["time.too_short"]
-    assert text(late, policy) == "expires in 529.0 s, needs 500.0 s of work and 30.0 s of margin"
-    assert codes(replace(late, source=OTHER), policy) == []
+    assert codes(late, now=takes) == ["time.too_short"]
+    said = "529.0 s are left; it takes 500.0 s (start 20.0, run 477.0, pin 1.0, blocks 2.0 s) and a margin of 30 s"
+    assert text(late, now=takes) == said
+    assert codes(late) == []
+
+
+def test_the_margin_is_what_is_left_of_the_payment_after_all_costs() -> None:
+    spent = Circumstances(costs=Costs(gas=COIN // 1000, energy=COIN // 500, rate=COIN // 1000))
+    policy = replace(POLICY, min_margin=COIN // 100 - COIN // 250)
+    assert codes(GOOD, policy, spent) == []
+    dear = replace(policy, min_margin=policy.min_margin and policy.min_margin + 1)
+    assert codes(GOOD, dear, spent) == ["payment.below_margin"]
+    assert "leaves 0.006 OGPU of 0.01 (gas 0.001, energy 0.002, rate 0.001)" in text(GOOD, dear, spent)
+    assert codes(GOOD, replace(dear, min_margin_by_source={SOURCE: 0}), spent) == []
+    assert codes(replace(GOOD, obliged=True), dear, spent) == []
+
+
+def test_a_margin_before_any_gas_was_paid_says_so() -> None:
+    assert "gas not known yet" in text(GOOD, replace(POLICY, min_margin=COIN), Circumstances())
+
+
+def test_open_breakers_and_the_owners_hours_refuse_what_is_not_owed() -> None:
+    now = Circumstances(source=OpenBreaker(3.4, 3, 60), client=OpenBreaker(5, 3, 90), closed="sat,sun")
+    assert codes(GOOD, now=now) == ["breaker.source", "breaker.client", "owner.hours"]
+    assert codes(replace(GOOD, obliged=True), now=now) == []
+
+
+def test_rulings_stand_in_the_order_of_the_rules_with_what_passed() -> None:
+    rulings = judge(replace(GOOD, payment=1), POLICY).rulings
+    assert [(one.code, one.passed) for one in rulings] == [
+        ("source.not_ready", True),
+        ("environment.none", True),
+        ("function.unknown", True),
+        ("function.invalid_input", True),
+        ("time.expired", True),
+        ("time.too_short", True),
+        ("payment.below_floor", False),
+    ]
+    assert rulings[-1].setting == 'admission.min_payment = "0.000000000000000001"'
 
 
 def test_deny_lists_hold_whatever_the_case_of_the_address() -> None:
@@ -169,9 +209,13 @@ CANDIDATES = st.builds(
 @given(CANDIDATES)
 def test_the_verdict_is_exactly_what_each_rule_says_alone(candidate: Candidate) -> None:
     policy = replace(POLICY, deny_clients=frozenset({OTHER}), allow_sources=frozenset({SOURCE}))
-    alone = [rule(candidate, policy) for rule in (ABILITY if candidate.obliged else ABILITY + CHOICE)]
-    assert judge(candidate, policy).reasons == tuple(reason for reason in alone if reason)
-    assert all(reason.text and "\n" not in reason.code for reason in alone if reason)
+    now = Circumstances(source=OpenBreaker(4, 3, 60))
+    alone = [rule(candidate, policy, now) for rule in (ABILITY if candidate.obliged else ABILITY + CHOICE)]
+    said = [ruling for ruling in alone if ruling]
+    found = judge(candidate, policy, now)
+    assert found.rulings == tuple(said)
+    assert found.reasons == tuple(Reason(one.code, one.text) for one in said if not one.passed)
+    assert all(one.text and "\n" not in one.code for one in said)
 
 
 @given(CANDIDATES)

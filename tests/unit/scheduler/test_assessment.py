@@ -1,0 +1,104 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from ogpu_provider.domain.admission import Candidate
+from ogpu_provider.domain.intent import Effect
+from ogpu_provider.domain.learnt import Fact, Key, Knowledge
+from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.task import Task, TaskState
+from ogpu_provider.domain.units import COIN, Address
+from ogpu_provider.domain.week import hours
+from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
+from ogpu_provider.scheduler.breakers import BreakerPolicy
+from ogpu_provider.scheduler.price import Terms
+
+SOURCE = Address("0x" + "ab" * 20)
+CLIENT = Address("0x" + "cd" * 20)
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()  # a Monday
+CANDIDATE = Candidate(
+    task=Address("0x" + "11" * 20),
+    source=SOURCE,
+    client=CLIENT,
+    obliged=False,
+    payment=COIN,
+    expiry=int(NOON) + 600,
+    delivery=DeliveryMethod.FIRST_RESPONSE,
+    environment=Environment.CPU,
+    function="work",
+    functions=frozenset({"work"}),
+    violations=(),
+    source_problem="",
+    now=NOON,
+)
+TASK = Task(CANDIDATE.task, SOURCE, TaskState.SEEN, 1, NOON, updated_at=NOON)
+POLICY = AssessmentPolicy(quantile=0.5, pin=1, chain=2, breakers=BreakerPolicy(2, 100), zone=UTC)
+
+
+def assessment(knowledge: Knowledge | None = None, policy: AssessmentPolicy = POLICY) -> Assessment:
+    return Assessment(policy, knowledge or Knowledge())
+
+
+def learnt() -> Knowledge:
+    knowledge = Knowledge()
+    for seconds in (10, 20, 90):
+        knowledge.add(Key(Fact.RUN, SOURCE, "work"), seconds, at=0)
+    knowledge.add(Key(Fact.COLD_START, SOURCE), 30, at=0)
+    return knowledge
+
+
+def test_a_run_is_estimated_at_the_quantile_and_the_start_only_while_the_project_is_down() -> None:
+    assert assessment(learnt()).estimate(CANDIDATE).total == 20 + 1 + 2
+    assert assessment(learnt()).estimate(replace(CANDIDATE, functions=None)).total == 30 + 20 + 1 + 2
+    assert assessment(learnt(), replace(POLICY, quantile=1)).estimate(CANDIDATE).run == 90
+
+
+def test_a_function_that_never_ran_is_not_guessed_at() -> None:
+    estimate = assessment().estimate(CANDIDATE)
+    assert estimate.run is None
+    assert "run not known yet" in str(estimate)
+
+
+def test_gas_is_known_once_both_transactions_were_paid() -> None:
+    knowledge = Knowledge()
+    knowledge.add(Key(Fact.GAS, Effect.ATTEMPT), 1000, at=0)
+    assert assessment(knowledge).gas() is None
+    knowledge.add(Key(Fact.GAS, Effect.SUBMIT_RESPONSE), 5000, at=0)
+    assert assessment(knowledge).gas() == 6000
+    assert assessment(knowledge).circumstances(CANDIDATE).costs.total == 6000
+
+
+def test_a_run_costs_the_rate_for_its_time() -> None:
+    policy = replace(POLICY, terms=Terms(hour_rate=3600))
+    assert assessment(learnt(), policy).circumstances(CANDIDATE).costs.rate == 20
+
+
+def test_failures_of_ours_open_the_breaker_of_the_source() -> None:
+    part = assessment()
+    failed = replace(TASK, state=TaskState.FAILED)
+    part.moved(failed, TaskState.EXECUTING, CLIENT)
+    assert part.circumstances(CANDIDATE).source is None
+    part.moved(failed, TaskState.ATTEMPTED, CLIENT)
+    found = part.circumstances(CANDIDATE).source
+    assert found is not None
+    assert (found.weight, found.limit) == (2, 2)
+    assert part.circumstances(replace(CANDIDATE, now=NOON + found.closes_in + 1)).source is None
+
+
+def test_work_left_unpaid_opens_the_breaker_of_the_client_and_what_was_never_begun_does_not() -> None:
+    part = assessment()
+    for _ in range(3):
+        part.moved(replace(TASK, state=TaskState.CANCELED), TaskState.SEEN, CLIENT)
+        part.moved(replace(TASK, state=TaskState.DECLINED), TaskState.SEEN, CLIENT)
+        part.moved(replace(TASK, state=TaskState.LOST), TaskState.SUBMITTED, CLIENT)
+    assert part.circumstances(CANDIDATE).client is None
+    for _ in range(2):
+        part.moved(replace(TASK, state=TaskState.EXPIRED), TaskState.RESPONDED, CLIENT)
+    assert part.circumstances(CANDIDATE).client is not None
+    assert part.circumstances(CANDIDATE).source is None
+
+
+def test_outside_the_owners_hours_it_says_which_they_are() -> None:
+    policy = replace(POLICY, hours=(hours("sat,sun"), hours("mon 18:00-22:00")))
+    assert assessment(None, policy).circumstances(CANDIDATE).closed == "sat,sun, mon 18:00-22:00"
+    assert assessment(None, policy).circumstances(replace(CANDIDATE, now=NOON + 7 * 3600)).closed == ""
+    assert assessment().circumstances(CANDIDATE).closed == ""
