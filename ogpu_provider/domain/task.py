@@ -128,8 +128,8 @@ class Task:
 class Transition:
     """The outcome of a stage: next state, changed fields, journal line, and the transaction to plan, if any.
 
-    Saved as a whole or not at all. `reasons` explain an end; the first one becomes the row's code and reason. `rulings`:
-    what was asked for it, for and against; kept in the history.
+    Saved as a whole or not at all. `reasons` explain an end; the first one becomes the row's code and reason.
+    `rulings`: what was asked for it, for and against; kept in the history.
     """
 
     to: TaskState
