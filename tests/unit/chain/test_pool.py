@@ -39,13 +39,15 @@ def raising(error: Exception) -> Any:
 
 
 @asynccontextmanager
-async def pooled(count: int = 2, *, ws: bool = False, **options: Any) -> AsyncIterator[tuple[RpcPool, list[FakeNode]]]:
+async def pooled(
+    count: int = 2, *, ws: bool = False, rest: float = 0.0, **options: Any
+) -> AsyncIterator[tuple[RpcPool, list[FakeNode]]]:
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(FakeNode()) for _ in range(count)]
         for number, node in enumerate(nodes):
             node.reply = saying(f"{number}")
         ends = [Rpc(node.network(http=not ws, ws=ws), timeout=0.5, random=lambda: 0.0) for node in nodes]
-        pool = await stack.enter_async_context(RpcPool(ends, random=lambda: 0.0, hedge=0.1, **options))
+        pool = await stack.enter_async_context(RpcPool(ends, random=lambda: rest, hedge=0.1, **options))
         await asyncio.sleep(0.05)  # the first look at the heads
         yield pool, nodes
 
@@ -62,7 +64,7 @@ async def test_a_single_endpoint_costs_no_call_more() -> None:
 
 @pytest.mark.parametrize("fault", [Fault(status=500), Fault(drop=True), Fault(text="{"), Refusal(429, "slow down")])
 async def test_a_read_goes_on_elsewhere_when_the_first_fails(fault: Exception) -> None:
-    async with pooled() as (pool, (first, _)):
+    async with pooled(rest=60.0) as (pool, (first, _)):
         first.reply = raising(fault)
         assert await pool.call("eth_test") == "1"
         before = first.asked["eth_test"]

@@ -12,6 +12,7 @@ from ogpu_provider.devnet.wheels import platform_tags
 from ogpu_provider.domain.errors import DevnetError
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.runtime.compose.check import check
+from ogpu_provider.runtime.compose.policy import Limits
 
 IMAGE = "127.0.0.1:5000/ogpu-samples/x@sha256:" + "a" * 64
 EVERY = [(name, environment) for name in ("multiply", "ocr") for environment in Environment]
@@ -39,7 +40,8 @@ def test_the_compose_file_has_the_shape_of_the_network(name: str, environment: E
 
 @pytest.mark.parametrize(("name", "environment"), EVERY)
 def test_the_gate_lets_the_samples_pass(name: str, environment: Environment) -> None:
-    checked = check(Sample.find(name, environment).compose(IMAGE), environment)
+    limits = Limits(private_registries=True)  # a devnet's registry is on this host
+    checked = check(Sample.find(name, environment).compose(IMAGE), environment, limits=limits)
     assert checked.violations == ()
     assert checked.devices == (0 if environment is Environment.CPU else 1)
     assert checked.target == f"{name}-service"
