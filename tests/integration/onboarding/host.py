@@ -193,6 +193,7 @@ async def until_printed(stream: asyncio.StreamReader, mark: str, timeout: float 
 
 async def stop(process: asyncio.subprocess.Process, number: signal.Signals = signal.SIGINT) -> int:
     process.send_signal(number)
-    await process.communicate()
+    said = await process.communicate()
+    print(*(text.decode() for text in said if text))  # shown where the exit code is not the expected one
     assert process.returncode is not None
     return process.returncode
