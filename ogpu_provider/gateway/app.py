@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI, Header, Query, Response
 from pydantic import ValidationError
 
 from ogpu_provider import __version__
+from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.order import ApiKey, Order, OrderState
 from ogpu_provider.gateway import problems
 from ogpu_provider.gateway.access import digest
@@ -153,7 +154,8 @@ async def _one(desk: Desk, key: ApiKey, wanted: Any, currency: str) -> Json:
     """One item of a batch: its refusal is its own."""
     try:
         return {"status": 202, "task": task_document(await desk.create(key, NewTask(**wanted), None), currency)}
-    except Problem as problem:
+    except (Problem, ProviderError) as error:
+        problem = error if isinstance(error, Problem) else problems.problem_of(error)
         return {"status": problem.status, "code": problem.code, "detail": problem.detail}
     except (ValidationError, TypeError):
         return {"status": 422, "code": "request.invalid", "detail": "not what a task is"}

@@ -51,7 +51,7 @@ class Desk:
         self._reserved.pop(order.id, None)
 
     async def create(self, key: ApiKey, wanted: NewTask, once: str | None) -> Order:
-        """Raises Problem 402, 404, 409, 422, 429."""
+        """Raises Problem 402, 404, 429, and ProviderError as `problem_of` tells it."""
         model = await self._store.model(wanted.model_id)
         if model is None:
             raise Problem(404, "model.unknown", "no such model; GET /api/models lists them")
@@ -61,9 +61,9 @@ class Desk:
         await self._reserve(order)
         try:
             made = await self._store.create(order, config, self._publication(order), budget=key.day_budget, once=mark)
-        except StoreError as error:
+        except StoreError:
             self.release(order)
-            raise _refusal(error) from error
+            raise
         if made.id != order.id:
             self.release(order)
         self._woken()
@@ -143,11 +143,3 @@ def link(gateway_url: str, cid: str) -> str:
 
 def _fingerprint(wanted: Any) -> str:
     return hashlib.sha256(json.dumps(wanted.model_dump(), sort_keys=True).encode()).hexdigest()
-
-
-def _refusal(error: StoreError) -> Problem:
-    if error.code == "gateway.reused_key":
-        return Problem(422, "idempotency.reused", str(error))
-    if error.code == "gateway.budget":
-        return Problem(402, "payment.budget", str(error))
-    return Problem(503, "store.unavailable", "the gateway's database does not answer now", {"Retry-After": "5"})

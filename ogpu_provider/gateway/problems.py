@@ -9,6 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from ogpu_provider.domain.errors import ProviderError
+
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _CODES = {400: "request.malformed", 404: "not_found", 405: "method.not_allowed", 413: "request.too_large"}
@@ -30,12 +32,29 @@ class Problem(Exception):
         return JSONResponse(body, self.status, self.headers, MEDIA_TYPE)
 
 
+def problem_of(error: ProviderError) -> Problem:
+    """What a failure behind the API is to its user: mostly, that it does not work now."""
+    match error.code:
+        case "gateway.reused_key":
+            return Problem(422, "idempotency.reused", str(error))
+        case "gateway.budget":
+            return Problem(402, "payment.budget", str(error))
+        case "store.stale":
+            return Problem(409, "task.moved", "the task has just changed; read it again")
+    log.warning("gateway_cannot_now", code=error.code, error=str(error))
+    return Problem(503, "unavailable", "the gateway cannot do this now; try again", {"Retry-After": "5"})
+
+
 def install(app: FastAPI) -> None:
     """Answer every error as a problem; an unexpected one without its text."""
 
     async def known(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Problem)
         return error.response()
+
+    async def behind(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ProviderError)
+        return problem_of(error).response()
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -52,6 +71,7 @@ def install(app: FastAPI) -> None:
         return Problem(500, "internal", "something went wrong here; it is in the log").response()
 
     app.add_exception_handler(Problem, known)
+    app.add_exception_handler(ProviderError, behind)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(Exception, bug)

@@ -17,7 +17,7 @@ from ogpu_provider.chain.reader import ChainReader
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.watcher import Watcher
 from ogpu_provider.domain.clock import SystemClock
-from ogpu_provider.domain.errors import ConfigError, PinError
+from ogpu_provider.domain.errors import ConfigError, PinError, StoreError
 from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.order import OrderState
 from ogpu_provider.domain.units import Wei
@@ -160,10 +160,9 @@ class Gateway:
                     continue
                 try:
                     await self._pinner.pin("taskConfig.json", await self._store.config(order.id) or b"")
-                except PinError as error:
+                    await self._store.move(order, "pinned", at=self._clock.now(), pinned=True)
+                except (PinError, StoreError) as error:  # one that ended meanwhile needs no pin
                     log.warning("config_not_pinned", order=order.id, code=error.code)
-                    continue
-                await self._store.move(order, "pinned", at=self._clock.now(), pinned=True)
             self._sender.wake()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._unpinned.wait(), LOOK_S)
