@@ -6,7 +6,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from ogpu_provider.cli.options import AsJson, ConfigFile
-from ogpu_provider.cli.screen import document, table
+from ogpu_provider.cli.screen import document, error, printable, table
 from ogpu_provider.domain.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ async def add(
     store = await _store(config)
     try:
         amount = wei(price)
-    except ValueError as error:
-        raise ConfigError(str(error), code="usage.amount") from None
+    except ValueError as mistake:
+        raise ConfigError(str(mistake), code="usage.amount") from None
     try:
         await store.put_model(Model(model_id, whole_address(source), function, amount, description))
     finally:
@@ -57,7 +57,10 @@ async def remove(model_id: str, /, *, config: ConfigFile = None) -> int:
     """Offer a model no more."""
     store = await _store(config)
     try:
-        return 0 if await store.drop_model(model_id) else 1
+        if await store.drop_model(model_id):
+            return 0
+        error(f"no model {printable(model_id)}", "model.unknown", "`ogpu-provider gateway models list` shows them")
+        return 1
     finally:
         await store.close()
 
@@ -101,8 +104,8 @@ async def create(
         raise ConfigError(f"tiers: {', '.join(TIERS)}; scopes: {', '.join(SCOPES)}", code="usage.key")
     try:
         budget = wei(day_budget) if day_budget else None
-    except ValueError as error:
-        raise ConfigError(str(error), code="usage.amount") from None
+    except ValueError as mistake:
+        raise ConfigError(str(mistake), code="usage.amount") from None
     row, key = mint(name, tier=tier, scopes=chosen, day_budget=budget, at=time.time())
     store = await _store(config)
     try:
@@ -135,7 +138,11 @@ async def revoke(key_id: str, /, *, config: ConfigFile = None) -> int:
 
     store = await _store(config)
     try:
-        return 0 if await store.revoke_key(key_id, at=time.time()) else 1
+        if await store.revoke_key(key_id, at=time.time()):
+            return 0
+        text = f"no key {printable(key_id)} that is not revoked"
+        error(text, "key.unknown", "`ogpu-provider gateway keys list` shows their ids")
+        return 1
     finally:
         await store.close()
 

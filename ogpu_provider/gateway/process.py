@@ -61,7 +61,11 @@ async def run(settings: Settings) -> None:
 async def open_signer(settings: Settings, network: Network) -> Signer:
     """Unlock the gateway's own key. Raises KeyRefused and ConfigError."""
     if settings.gateway.password_file is None:
-        raise ConfigError("the settings do not say where the gateway keystore's password is", code="config.password")
+        raise ConfigError(
+            "the settings do not say where the gateway keystore's password is",
+            code="config.password",
+            remedy="set gateway.password_file",
+        )
     password = config.secret_from_file(settings.gateway.password_file)
     key = await keystore.unlock(settings.gateway_keystore, password.reveal())
     policy = ClientPolicy(

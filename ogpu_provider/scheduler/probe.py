@@ -39,7 +39,10 @@ async def once(vendor: str, clock: Clock, *, deadline: float = DEADLINE_S) -> Re
 
 
 class Probe:
-    """One vendor. `read` takes at most `deadline` seconds; `starts` counts the processes that were needed so far."""
+    """One vendor. `read` takes at most `deadline` seconds; `starts` counts the processes that were needed so far.
+
+    `longest`: bytes of a reading, more of which nobody waits for.
+    """
 
     def __init__(
         self,
@@ -50,12 +53,14 @@ class Probe:
         sys_root: Path = Path("/sys"),
         dev_root: Path = Path("/dev"),
         environment: Mapping[str, str] | None = None,
+        longest: int = _LINE,
     ) -> None:
         self._words = (sys.executable, "-m", "ogpu_provider.scheduler.surveyor", vendor, str(sys_root), str(dev_root))
         self._vendor = vendor
         self._clock = clock
         self._deadline = deadline
         self._environment = environment
+        self._longest = longest
         self._process: asyncio.subprocess.Process | None = None
         self._last = Reading()
         self._failures = 0
@@ -71,7 +76,7 @@ class Probe:
                 self._last = await self._ask()
         except TimeoutError:
             self._fail("gpu.driver_hangs", f"the {self._vendor} driver did not answer within {self._deadline:g} s")
-        except (OSError, ValueError, TypeError, KeyError, asyncio.IncompleteReadError) as error:
+        except (OSError, ValueError, TypeError, KeyError, EOFError, asyncio.LimitOverrunError) as error:
             how = f"{type(error).__name__}" if self._process is None else "the process that asked it ended"
             self._fail("gpu.driver_crashed", f"the {self._vendor} driver gave no answer: {how}")
         else:
@@ -103,7 +108,7 @@ class Probe:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            limit=_LINE,
+            limit=self._longest,
             env=None if self._environment is None else dict(self._environment),
         )
         return self._process

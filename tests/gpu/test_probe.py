@@ -112,3 +112,12 @@ async def test_nothing_is_left_running(machine: Machine, probe: Probe) -> None:
         await process.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+
+
+async def test_a_reading_without_end_is_a_driver_that_gave_no_answer(machine: Machine, clock: FakeClock) -> None:
+    machine.script(CARD)
+    probe = Probe("nvidia", clock, environment=machine.environment, longest=16)
+    try:
+        assert [problem.code for problem in (await probe.read()).problems] == ["gpu.driver_crashed"]
+    finally:
+        await probe.aclose()
