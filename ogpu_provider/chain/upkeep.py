@@ -183,7 +183,7 @@ class Upkeep:
     async def compare(self, account: Account) -> None:
         """Hold our nonces against the chain's. Raises ForeignNonce, RpcUnavailable, StoreError."""
         if account.nonce > self._flights.next_nonce:
-            raise _foreign(account.nonce - 1)
+            raise self._foreign(account.nonce - 1)
         await self._passed(account)
         await self._fill(account)
 
@@ -204,7 +204,7 @@ class Upkeep:
 
     async def _taken(self, flight: Flight, account: Account) -> None:
         if flight.row.intent.effect is not Effect.FILL:
-            raise _foreign(flight.row.nonce or 0)
+            raise self._foreign(flight.row.nonce or 0)
         await self._courier.close(flight, _S.ABANDONED, why="the gap is filled")
 
     async def _fill(self, account: Account) -> None:
@@ -243,9 +243,8 @@ class Upkeep:
     def _deep(self, block_number: int) -> bool:
         return self._flights.observed - block_number >= self._confirmations
 
-
-def _foreign(nonce: int) -> ForeignNonce:
-    return ForeignNonce(
-        f"nonce {nonce} of the provider key was used by a transaction that this host never signed",
-        remedy="another host or program sends with this key: stop it, or give this host a key of its own",
-    )
+    def _foreign(self, nonce: int) -> ForeignNonce:
+        return ForeignNonce(
+            f"nonce {nonce} of {self._desk.address} was used by a transaction that this host never signed",
+            remedy="another host or program sends with this key: stop it, or give this host a key of its own",
+        )

@@ -696,6 +696,8 @@ async def test_a_second_host_with_the_key_stops_the_service(nonces: int) -> None
         (error,) = error.exceptions
     assert isinstance(error, ForeignNonce)
     assert (error.code, error.retry) == ("chain.foreign_nonce", Retry.NEVER)
+    assert f"nonce {nonces - 1} of {ME}" in str(error)
+    assert "key of its own" in error.remedy
     assert await world.state(intent(1)) is _S.SIGNED
 
 
