@@ -6,23 +6,19 @@ are followed by us. Proxies and other settings of the environment are not looked
 """
 
 import asyncio
-import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urljoin
 
-import anyio
 import httpcore
 import httpx
 
-from ogpu_provider.domain.addresses import is_public
 from ogpu_provider.domain.errors import FetchError, Retry
-
-Resolve = Callable[[str, int], Awaitable[list[str]]]
+from ogpu_provider.ipfs.transport import CheckedTransport, Resolve, check_url, refused, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +29,6 @@ class FetchLimits:
     redirects: int = 3
     connections: int = 20
     url_length: int = 2048
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    """Every address of a name, in the order of the system's preference. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Fetcher:
@@ -59,13 +49,12 @@ class Fetcher:
     ) -> None:
         self._limits = limits or FetchLimits()
         self._allow_private = allow_private
-        transport = _Transport(
-            httpcore.AsyncConnectionPool(
-                ssl_context=verify or httpx.create_ssl_context(trust_env=False),
-                max_connections=self._limits.connections,
-                keepalive_expiry=30.0,
-                network_backend=_CheckedNetwork(resolve, allow_private, backend or httpcore.AnyIOBackend()),
-            )
+        transport = CheckedTransport(
+            allow_private=allow_private,
+            connections=self._limits.connections,
+            resolve=resolve,
+            verify=verify,
+            backend=backend,
         )
         timeout = httpx.Timeout(None, connect=self._limits.connect_s)  # the rest is one budget per call
         self._client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, timeout=timeout)
@@ -111,7 +100,7 @@ class Fetcher:
 
     async def _follow(self, url: str, limit: int, headers: Mapping[str, str]) -> bytes:
         for _ in range(self._limits.redirects + 1):
-            self._check(url)
+            check_url(url, length=self._limits.url_length, allow_private=self._allow_private)
             async with self._client.stream(
                 "GET", url, headers={**headers, "Accept-Encoding": "gzip", "User-Agent": "ogpu-provider"}
             ) as answer:
@@ -119,23 +108,9 @@ class Fetcher:
                     return await _body(answer, limit)
                 target = urljoin(url, answer.headers["Location"])
             if url.startswith("https:") and not target.startswith("https:"):
-                raise _refused("fetch.redirects", "redirected from https to something else")
+                raise refused("fetch.redirects", "redirected from https to something else")
             url, headers = target, {}
-        raise _refused("fetch.redirects", f"more than {self._limits.redirects} redirects")
-
-    def _check(self, url: str) -> None:
-        if len(url) > self._limits.url_length or not url.isascii() or not url.isprintable() or " " in url:
-            raise _refused("fetch.bad_url", "not a plain URL of bearable length")
-        try:
-            parsed = httpx.URL(url)  # the parser that the connection uses; a second one could read it otherwise
-        except httpx.InvalidURL as error:
-            raise _refused("fetch.bad_url", "not a URL") from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise _refused("fetch.bad_url", "only http and https URLs are fetched")
-        if parsed.userinfo:
-            raise _refused("fetch.bad_url", "a URL with a user name or password is not fetched")
-        if parsed.port not in (None, 80, 443) and not self._allow_private:
-            raise _refused("fetch.bad_url", f"port {parsed.port} is not fetched from")
+        raise refused("fetch.redirects", f"more than {self._limits.redirects} redirects")
 
 
 async def _body(answer: httpx.Response, limit: int) -> bytes:
@@ -148,7 +123,7 @@ async def _body(answer: httpx.Response, limit: int) -> bytes:
         )
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
-        raise _refused("fetch.encoding", f"content encoding {encoding[:40]!r} was not asked for")
+        raise refused("fetch.encoding", f"content encoding {encoding[:40]!r} was not asked for")
     length = answer.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)
@@ -174,99 +149,13 @@ async def _gunzip(chunks: AsyncIterator[bytes], limit: int) -> bytes:
             if len(body) > limit or decoder.unconsumed_tail:
                 raise _too_large(limit)
     except zlib.error as error:
-        raise _refused("fetch.encoding", "the gzip stream is damaged") from error
+        raise refused("fetch.encoding", "the gzip stream is damaged") from error
     if decoder.unused_data:
-        raise _refused("fetch.encoding", "something follows the gzip stream")
+        raise refused("fetch.encoding", "something follows the gzip stream")
     if not decoder.eof:
         raise FetchError("the gzip stream is cut", code="fetch.unreachable", retry=Retry.LATER)
     return bytes(body)
 
 
-class _CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to names only through addresses that passed the check; so no check can be raced by DNS."""
-
-    def __init__(self, resolve: Resolve, allow_private: bool, backend: httpcore.AsyncNetworkBackend) -> None:
-        self._resolve = resolve
-        self._allow_private = allow_private
-        self._backend = backend
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        addresses = await self._addresses(host, port)
-        for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
-            try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if not left:
-                    raise
-        raise httpcore.ConnectError("the name has no address")
-
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        addresses = await self._resolve(host, port)
-        if not self._allow_private and not all(is_public(address) for address in addresses):
-            raise _refused("fetch.forbidden_address", "the URL leads to an address that is not public")
-        return addresses
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        raise httpcore.ConnectError("no sockets of the host")
-
-    async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
-
-
-class _Transport(httpx.AsyncBaseTransport):
-    """httpx over a pool of our own, because httpx offers no way to give its pool a network backend."""
-
-    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
-        self._pool = pool
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        answer = await self._pool.handle_async_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Stream(answer), extensions=answer.extensions
-        )
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._answer.aiter_stream():
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._answer.aclose()
-
-
-def _refused(code: str, message: str) -> FetchError:
-    return FetchError(message, code=code, retry=Retry.NEVER)
-
-
 def _too_large(limit: int) -> FetchError:
-    return _refused("fetch.too_large", f"more than {limit} bytes")
+    return refused("fetch.too_large", f"more than {limit} bytes")
