@@ -13,7 +13,7 @@ from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.egress.guard import EgressSettings
 from ogpu_provider.runtime.egress.rules import Policy as Egress
 from ogpu_provider.runtime.isolation import Isolation, IsolationSettings
-from ogpu_provider.runtime.projects import ProjectSettings
+from ogpu_provider.runtime.project_settings import ProjectSettings
 from ogpu_provider.scheduler.assessment import AssessmentPolicy
 from ogpu_provider.scheduler.breakers import BreakerPolicy
 from ogpu_provider.scheduler.price import Tariff, Terms

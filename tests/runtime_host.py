@@ -26,7 +26,8 @@ from ogpu_provider.runtime.callback import CallbackServer
 from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.projects import Projects, ProjectSettings
+from ogpu_provider.runtime.project_settings import ProjectSettings
+from ogpu_provider.runtime.projects import Projects
 from ogpu_provider.runtime.removal import remove
 
 APP = Path(__file__).parent / "integration" / "runtime" / "sourceapp.py"

@@ -25,8 +25,8 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.contract import OpenApiContract
 from ogpu_provider.runtime.dispatch import SourceClient
+from ogpu_provider.runtime.doors import free_port
 from ogpu_provider.runtime.logs import TaskLogs
-from ogpu_provider.runtime.projects import free_port
 
 log = structlog.get_logger()
 PLACE: Final = b"@IMAGE@"

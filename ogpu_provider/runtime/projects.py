@@ -1,6 +1,6 @@
 """Sources' compose projects on this host's engine: the Runtime port for real.
 
-    up: gate -> pin and pull images -> create -> compare with the plan -> start -> ask for openapi.json until it answers
+    launch (launch.py) -> ask for openapi.json until it answers -> live (live.py) -> ailing (ailment.py) -> removal.py
 
 What runs is known by its labels, so a restart of the daemon finds it again and leaves it running. Only what carries
 our instance label is ever stopped or removed, and named volumes (model caches) are never removed.
@@ -8,11 +8,8 @@ our instance label is ever stopped or removed, and named volumes (model caches) 
 
 import asyncio
 import contextlib
-import ipaddress
-import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -21,65 +18,26 @@ from ogpu_provider.domain.errors import DispatchError, EngineError, Retry
 from ogpu_provider.domain.project import ProjectSpec, RunningProject
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
+from ogpu_provider.runtime import doors
+from ogpu_provider.runtime.ailment import ailment
 from ogpu_provider.runtime.compose import render
 from ogpu_provider.runtime.compose.check import EXAMPLE
-from ogpu_provider.runtime.compose.gate import admit, fingerprint
-from ogpu_provider.runtime.compose.interpolation import Variables
-from ogpu_provider.runtime.compose.model import Project
-from ogpu_provider.runtime.compose.policy import Limits
+from ogpu_provider.runtime.compose.gate import admit
 from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.contract import OpenApiContract
 from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.egress.guard import Guard
-from ogpu_provider.runtime.egress.rules import Endpoint, bridge_name
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.images import pin
-from ogpu_provider.runtime.isolation import Isolation, IsolationSettings, demand
+from ogpu_provider.runtime.launch import Launch
+from ogpu_provider.runtime.live import Live, adopted, labels_of
 from ogpu_provider.runtime.logs import TaskLogs
-from ogpu_provider.runtime.reaper import GRACE_S, Reaper
+from ogpu_provider.runtime.project_settings import ProjectSettings
+from ogpu_provider.runtime.reaper import Reaper
 from ogpu_provider.runtime.removal import remove
-from ogpu_provider.runtime.verify import deviations
 
 log = structlog.get_logger()
 GUARD_PAUSE_S = REAPER_PAUSE_S = 60.0
-_LABELS = {environment.label: environment for environment in Environment}
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectSettings:
-    """`instance` tells daemons on one engine apart. Times in seconds. `provider`: our address, shown to sources."""
-
-    instance: str
-    data_dir: Path
-    provider: Address
-    ready_timeout: float = 300.0
-    pull_timeout: float = 1800.0
-    start_timeout: float = 120.0
-    stop_grace: int = 10
-    orphan_grace: float = GRACE_S
-    dispatch_host: str = "127.0.0.1"
-    limits: Limits = field(default_factory=Limits)
-    isolation: IsolationSettings = field(default_factory=IsolationSettings)
-
-
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """A project that we started or adopted."""
-
-    source: Address
-    environment: Environment
-    compose_sha256: str
-    devices: tuple[str, ...]
-    port: int
-    contract: OpenApiContract | None = None
-    problem: EngineError | None = None
-    isolation: str = Isolation.HARDENED
-
-    def serves(self, spec: ProjectSpec, isolation: str) -> bool:
-        wanted = tuple(device.id for device in spec.devices)
-        same = (self.environment, self.compose_sha256, self.devices, self.isolation)
-        return same == (spec.environment, fingerprint(spec.compose), wanted, isolation)
 
 
 class Projects:
@@ -99,17 +57,16 @@ class Projects:
         guard: Guard | None = None,
     ) -> None:
         self._engine = engine
-        self._composer = composer
         self._settings = settings
         self._callback_url = callback_url
         self._clock = clock
         self._on_change = on_change
         self._guard = guard
+        self._launch = Launch(engine, composer, settings, callback_url=callback_url, guard=guard)
         self._client = SourceClient(settings.dispatch_host)
         self._logs = TaskLogs(settings.data_dir / "logs")
-        self._live: dict[Address, _Live] = {}
+        self._live: dict[Address, Live] = {}
         self._locks: dict[Address, asyncio.Lock] = {}
-        self._limits: Limits | None = None
         self._watching = False
         self._reaper = Reaper(engine, settings.instance, clock, self._keeps, grace_s=settings.orphan_grace)
 
@@ -191,7 +148,7 @@ class Projects:
                 found.setdefault(Address(source), []).append(container)
         await self._guard_adopted(found)
         for source, containers in found.items():
-            live = _adopted(source, containers)
+            live = adopted(source, containers)
             if live is not None and source not in self._live:
                 contract = None
                 with contextlib.suppress(EngineError):
@@ -246,101 +203,12 @@ class Projects:
         await self._engine.aclose()
 
     async def _start(self, spec: ProjectSpec) -> None:
-        isolation = self._settings.isolation.of(spec.source)
-        engine = await self._engine.info()
-        demand(isolation, engine.runtimes, engine.security)
-        limits = await self._host_limits()
-        variables = Variables(
-            port=free_port(self._settings.dispatch_host),
-            callback_url=self._callback_url(spec.source),
-            source=spec.source,
-            provider=self._settings.provider,
-        )
-        project = admit(spec.compose, spec.environment, variables, limits, spec.waived)
-        self._check_binds(project)
-        if len(spec.devices) < project.devices:
-            text = f"the project needs {project.devices} devices, {len(spec.devices)} are granted"
-            raise EngineError(text, code="engine.devices", retry=Retry.LATER)
-        images = await self._pin(spec.source, project)
-        plan = render.render(project, await self._grant(spec, variables, images, limits))
-        if self._guard is not None:
-            ports = [port for service in plan.services.values() for port in service.get("ports", ())]
-            published = [(port["host_ip"], port["published"], port["protocol"]) for port in ports]
-            await self._guard.admit(spec.source, variables.callback_url, _reachable(published))
-        await self._create(plan, spec.source, images)
-        await self._compose(plan, "up", "--detach", "--no-build", "--pull", "never", "--no-recreate")
-        devices = tuple(device.id for device in spec.devices)
-        live = _Live(
-            spec.source, spec.environment, fingerprint(spec.compose), devices, variables.port, isolation=isolation
-        )
+        live = await self._launch.start(spec)
         contract = await self._ready(live)
         self._live[spec.source] = replace(live, contract=contract)
         log.info("project_up", source=spec.source, functions=sorted(contract.functions))
 
-    def _check_binds(self, project: Project) -> None:
-        """A waived directory is where it seems to be, and is not ours. Raises EngineError (`engine.bind`)."""
-        for source in {bind.source for service in project.services for bind in service.binds}:
-            real = Path(source).resolve()
-            ours = self._settings.data_dir.resolve()
-            if str(real) != source or not real.is_dir() or real.is_relative_to(ours) or ours.is_relative_to(real):
-                text = f"{source} is no directory, a link, or holds the provider's own data"
-                raise EngineError(text, code="engine.bind", retry=Retry.LATER, remedy="make it a directory of its own")
-
-    async def _grant(
-        self, spec: ProjectSpec, variables: Variables, images: Mapping[str, str], limits: Limits
-    ) -> render.Grant:
-        return render.Grant(
-            instance=self._settings.instance,
-            source=spec.source,
-            environment=spec.environment,
-            compose_sha256=fingerprint(spec.compose),
-            variables=variables,
-            images=images,
-            dispatch_host=self._settings.dispatch_host,
-            gateway=await self._engine.bridge_gateway(),
-            devices=spec.devices,
-            limits=limits,
-            isolation=self._settings.isolation.of(spec.source),
-        )
-
-    async def _pin(self, source: Address, project: Project) -> dict[str, str]:
-        pinned: dict[str, str] = {}
-        for service in project.services:
-            name = str(service.image)
-            if name in pinned:
-                continue
-
-            def tell(line: str, image: str = name) -> None:
-                log.info("image_pulling", source=source, image=image, progress=line)
-
-            pinned[name] = await pin(self._engine, service.image, seconds=self._settings.pull_timeout, progress=tell)
-        return pinned
-
-    async def _create(self, plan: render.Plan, source: Address, images: Mapping[str, str]) -> None:
-        """Containers made, not started, and compared with the plan."""
-        directory = self._directory(plan.name)
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await asyncio.to_thread((directory / "compose.json").write_bytes, plan.text)
-        await self._compose(plan, "create", "--no-build", "--pull", "never")
-        ids = {}
-        for reference in set(images.values()):
-            image = await self._engine.image(reference)
-            ids[reference] = image.id if image else ""
-        found = deviations(plan, await self._engine.containers(self._labels(source)), ids)
-        if self._guard is not None:
-            network = await self._engine.network(f"{plan.name}_default")
-            options = network.get("Options") or {}
-            if options.get(render.BRIDGE_OPTION) != bridge_name(self._settings.instance, source):
-                found = (*found, "its network has another bridge than its egress rules")
-        if found:
-            text = f"the engine made something else than was asked for: {'; '.join(found[:5])}"
-            raise EngineError(text, code="engine.unverified", retry=Retry.NEVER)
-
-    async def _compose(self, plan: render.Plan, *arguments: str) -> None:
-        seconds = self._settings.start_timeout if arguments[0] == "create" else self._settings.ready_timeout
-        await self._composer.run(plan.name, self._directory(plan.name), *arguments, seconds=seconds)
-
-    async def _ready(self, live: _Live) -> OpenApiContract:
+    async def _ready(self, live: Live) -> OpenApiContract:
         """Wait for the container's own server; a port that merely accepts connections says nothing."""
         give_up = self._clock.monotonic() + self._settings.ready_timeout
         pause = 0.05
@@ -348,7 +216,7 @@ class Projects:
             contract = await self._client.contract(live.port)
             if contract is not None:
                 return contract
-            problem = await self._problem(live.source)
+            problem = await ailment(self._engine, self._labels(live.source))
             if problem is not None:
                 raise problem
             if self._clock.monotonic() >= give_up:
@@ -357,7 +225,7 @@ class Projects:
             await self._clock.sleep(pause)
             pause = min(pause * 1.5, 1.0)
 
-    async def _answers(self, live: _Live) -> bool:
+    async def _answers(self, live: Live) -> bool:
         """Whether an adopted or running project is good; waits for one that is still loading."""
         try:
             if (await self._examine(live)).problem is not None:
@@ -370,39 +238,13 @@ class Projects:
         self._live[live.source] = replace(live, contract=contract, problem=None)
         return True
 
-    async def _examine(self, live: _Live) -> _Live:
-        problem = await self._problem(live.source)
+    async def _examine(self, live: Live) -> Live:
+        problem = await ailment(self._engine, self._labels(live.source))
         current = self._live.get(live.source)
         seen = replace(current if current and current.port == live.port else live, problem=problem)
         if current and current.port == live.port:
             self._live[live.source] = seen
         return seen
-
-    async def _problem(self, source: Address) -> EngineError | None:
-        containers = await self._engine.containers(self._labels(source))
-        for container in containers:
-            called = container.labels.get(render.TARGET) == "yes"
-            if container.running and container.unhealthy:
-                text = f"{container.service} fails its own health check"
-                return EngineError(text, code="engine.unhealthy", retry=Retry.LATER)
-            if not container.ended or (container.exit_code == 0 and not called and not container.oom_killed):
-                continue
-            text = f"{container.service} ended with exit code {container.exit_code}"
-            if container.oom_killed:
-                return EngineError(f"{text}: out of memory", code="engine.oom", retry=Retry.LATER)
-            said = await self._last_words(container)
-            return EngineError(f"{text}{said}", code="engine.exited", retry=Retry.LATER)
-        if not any(container.labels.get(render.TARGET) == "yes" for container in containers):
-            return EngineError("the container is gone", code="engine.gone", retry=Retry.LATER)
-        return None
-
-    async def _last_words(self, container: Container) -> str:
-        with contextlib.suppress(EngineError):
-            output = await self._engine.logs(container.id, since=0, limit=600)
-            lines = output.decode(errors="replace").strip().splitlines()[-3:]
-            text = " | ".join(line.partition(" ")[2] for line in lines)
-            return ": " + "".join(c if c.isprintable() else " " for c in text)[-300:] if text else ""
-        return ""
 
     async def _resume_watching(self) -> None:
         """Look once at everything that may have ended while nobody looked; from now on memory is enough.
@@ -414,7 +256,7 @@ class Projects:
             await self._tell(live)
         self._watching = True
 
-    async def _tell(self, live: _Live) -> None:
+    async def _tell(self, live: Live) -> None:
         if self._lock(live.source).locked():
             return  # being started or taken down by us
         seen = await self._examine(live)
@@ -432,16 +274,7 @@ class Projects:
         """Also for what is not adopted: parts of it may run until `up` replaces it."""
         if self._guard is None:
             return
-        running = {}
-        for source, containers in found.items():
-            bindings = [each.raw.get("HostConfig", {}).get("PortBindings") or {} for each in containers]
-            published = [
-                (row.get("HostIp", ""), row.get("HostPort", ""), name.partition("/")[2])
-                for each in bindings
-                for name, rows in each.items()
-                for row in rows or ()
-            ]
-            running[source] = (self._callback_url(source), _reachable(published))
+        running = {source: (self._callback_url(source), doors.found(each)) for source, each in found.items()}
         await self._guard.adopt(running)
 
     async def _verify_guard(self) -> None:
@@ -454,55 +287,11 @@ class Projects:
     def _unguarded(self, source: Address) -> str:
         return self._guard.trouble(source) if self._guard is not None else ""
 
-    async def _host_limits(self) -> Limits:
-        """Never more than the host has: the engine refuses to start what asks for more processors."""
-        if self._limits is None:
-            info = await self._engine.info()
-            limits = self._settings.limits
-            memory = min(limits.memory, info.memory) if info.memory else limits.memory
-            self._limits = replace(limits, cpus=min(limits.cpus, float(info.cpus)), memory=memory)
-        return self._limits
-
     def _keeps(self, source: Address) -> bool:
         return source in self._live or self._lock(source).locked()
 
     def _labels(self, source: Address) -> dict[str, str]:
-        return {render.INSTANCE: self._settings.instance, render.SOURCE: source}
-
-    def _directory(self, name: str) -> Path:
-        return self._settings.data_dir / "projects" / name
+        return labels_of(self._settings.instance, source)
 
     def _lock(self, source: Address) -> asyncio.Lock:
         return self._locks.setdefault(source, asyncio.Lock())
-
-
-def free_port(host: str) -> int:
-    """A port that is free now. Nothing holds it until the engine binds it; losing that race is a failed start."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _reachable(published: Iterable[tuple[str, str, str]]) -> list[Endpoint]:
-    """What a source's containers may call of their own published ports: those that are not on loopback."""
-    return [
-        Endpoint(host, int(port), protocol)
-        for host, port, protocol in published
-        if port.isdigit() and not ipaddress.ip_address(host or "0.0.0.0").is_loopback  # noqa: S104 - only compared
-    ]
-
-
-def _adopted(source: Address, containers: list[Container]) -> _Live | None:
-    """What the labels of a running project say; None if its called service does not run or a label is missing."""
-    target = next((each for each in containers if each.labels.get(render.TARGET) == "yes" and each.running), None)
-    if target is None:
-        return None
-    labels = target.labels
-    environment = _LABELS.get(labels.get(render.ENVIRONMENT, ""))
-    port = labels.get(render.PORT, "")
-    if environment is None or not port.isdigit() or not labels.get(render.SHA256):
-        return None
-    devices = tuple(filter(None, labels.get(render.DEVICES, "").split(",")))
-    isolation = labels.get(render.ISOLATION, "")
-    return _Live(source, environment, labels[render.SHA256], devices, int(port), isolation=isolation)

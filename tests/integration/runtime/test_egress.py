@@ -19,11 +19,12 @@ from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
+from ogpu_provider.runtime.doors import free_port
 from ogpu_provider.runtime.egress import rules
 from ogpu_provider.runtime.egress.guard import EgressSettings, Guard, problem
 from ogpu_provider.runtime.egress.rules import Endpoint, Policy
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.projects import Projects, free_port
+from ogpu_provider.runtime.projects import Projects
 from tests.runtime_host import PYTHON, Host
 
 pytestmark = pytest.mark.docker

@@ -24,7 +24,8 @@ from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.egress.guard import EgressSettings, Guard, problem
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.isolation import Isolation, IsolationSettings
-from ogpu_provider.runtime.projects import Projects, ProjectSettings
+from ogpu_provider.runtime.project_settings import ProjectSettings
+from ogpu_provider.runtime.projects import Projects
 from tests.own_engine import OwnEngine, namespace, need
 from tests.runtime_host import PYTHON, Inbox, home_of_stdlib, source_tar
 

@@ -141,18 +141,18 @@ async def test_named_volumes_outlive_a_project(host: Host, image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "code", "words"),
+    ("script", "seconds", "code", "words"),
     [
-        ("import sys; sys.exit('no model')", "engine.exited", "no model"),
-        ("import time; time.sleep(60)", "engine.never_ready", "3 s"),
-        ("hoard = [bytearray(2**24) for _ in range(99)]", "engine.oom", "memory"),
+        ("import sys; sys.exit('no model')", 20.0, "engine.exited", "no model"),
+        ("import time; time.sleep(60)", 2.0, "engine.never_ready", "2 s"),
+        ("hoard = [bytearray(2**24) for _ in range(99)]", 20.0, "engine.oom", "memory"),
     ],
 )
 async def test_a_failed_start_has_its_code_and_leaves_nothing(
-    host: Host, image: str, script: str, code: str, words: str
+    host: Host, image: str, script: str, seconds: float, code: str, words: str
 ) -> None:
     extra = f'command: ["{PYTHON}", "-c", "{script}"]'
-    projects = host.projects(ready_timeout=3.0)
+    projects = host.projects(ready_timeout=seconds)
     with pytest.raises(EngineError) as caught:
         await projects.up(spec(image, extra))
     assert caught.value.code == code

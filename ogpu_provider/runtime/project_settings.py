@@ -1,0 +1,26 @@
+"""What the operator decides about running projects, in the runtime's terms."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ogpu_provider.domain.units import Address
+from ogpu_provider.runtime.compose.policy import Limits
+from ogpu_provider.runtime.isolation import IsolationSettings
+from ogpu_provider.runtime.reaper import GRACE_S
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSettings:
+    """`instance` tells daemons on one engine apart. Times in seconds. `provider`: our address, shown to sources."""
+
+    instance: str
+    data_dir: Path
+    provider: Address
+    ready_timeout: float = 300.0
+    pull_timeout: float = 1800.0
+    start_timeout: float = 120.0
+    stop_grace: int = 10
+    orphan_grace: float = GRACE_S
+    dispatch_host: str = "127.0.0.1"
+    limits: Limits = field(default_factory=Limits)
+    isolation: IsolationSettings = field(default_factory=IsolationSettings)
