@@ -1,4 +1,4 @@
-"""One SQLite file: opened safely, migrated, and used from one thread.
+"""One SQLite file: opened safely, migrated, and used from one thread, which commits in groups.
 
 WAL with synchronous=FULL: with NORMAL a committed transaction may be lost with the power.
 """
@@ -8,12 +8,12 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
 from ogpu_provider.domain.errors import Retry, StoreError
+from ogpu_provider.store.group_commit import GroupCommit
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -59,21 +59,28 @@ class Database:
         self._readonly = readonly
         self._schema = schema
         self._shared = shared
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._connection: sqlite3.Connection | None = None
+        self._thread: GroupCommit | None = None
         self._lock: int | None = None
 
     async def open(self) -> None:
         """Raises StoreError: store.locked, .newer_schema, .corrupt, .foreign_file, .missing, .unreadable."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open_now))
         try:
-            await self._on_thread(self._open_now)
-        except BaseException:
+            connection = await asyncio.shield(opening)
+        except BaseException as error:
+            await asyncio.wait([opening])
             await self.close()
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, self.path) from error
             raise
+        self._thread = GroupCommit(connection, asyncio.get_running_loop())
 
     async def close(self) -> None:
         """Finish what was asked for and let go of the file. Closing twice does nothing."""
-        await asyncio.to_thread(self._thread.shutdown)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.finish)
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -82,12 +89,15 @@ class Database:
             self._lock = None
 
     async def write(self, work: Work[T]) -> T:
-        """Run `work` in one transaction: durable when this returns, undone as a whole if it raises."""
-        return await self._on_thread(lambda: self._transact("BEGIN IMMEDIATE", work))
+        """Run `work` in one transaction: durable when this returns, undone as a whole if it raises.
+
+        It may be run again where it shared a transaction that failed, so it acts on the connection alone.
+        """
+        return await self._ask(work, writes=True)
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on one snapshot."""
-        return await self._on_thread(lambda: self._transact("BEGIN", work))
+        return await self._ask(work, writes=False)
 
     async def integrity_check(self) -> list[str]:
         """What SQLite finds wrong with the file; empty if nothing."""
@@ -99,31 +109,18 @@ class Database:
 
         return await self.read(check)
 
-    async def _on_thread(self, work: Callable[[], T]) -> T:
+    async def _ask(self, work: Work[T], *, writes: bool) -> T:
+        if self._thread is None:
+            raise StoreError(f"{self.path} is closed", code="store.closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            result: T = await self._thread.ask(work, writes=writes)
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
         except (UnicodeEncodeError, OverflowError) as error:
             raise StoreError(f"{self.path}: {error}", code="store.bad_value") from error
-        except RuntimeError as error:  # the executor's word for "after shutdown"
-            raise StoreError(f"{self.path} is closed", code="store.closed") from error
-
-    def _transact(self, begin: str, work: Work[T]) -> T:
-        connection = self._connection
-        if connection is None:
-            raise StoreError(f"{self.path} is not open", code="store.closed")
-        connection.execute(begin)
-        try:
-            result = work(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         return result
 
-    def _open_now(self) -> None:
+    def _open_now(self) -> sqlite3.Connection:
         if self._readonly:
             if not self.path.is_file():
                 raise StoreError(f"no journal at {self.path}", code="store.missing", remedy="run the daemon once")
@@ -140,6 +137,7 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
         self._check_schema(connection)
+        return connection
 
     def _prepare_file(self) -> None:
         """Take the lock and make the file 0600 before SQLite sees it; -wal and -shm take its mode."""
