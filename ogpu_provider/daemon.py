@@ -41,6 +41,7 @@ from ogpu_provider.hosting import Host, OpenRuntime, open_callback, open_runtime
 from ogpu_provider.ipfs.content import IpfsContent
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.pinners import OgpuPinner
+from ogpu_provider.keys.claim import claimed
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.pipeline.census import Census
 from ogpu_provider.pipeline.conductor import Conductor
@@ -83,6 +84,7 @@ async def run(settings: Settings, manager: ServiceManager | None = None) -> None
     async with AsyncExitStack() as stack:
         journal = await SqliteStore.open(settings.journal, chain_id=network.chain_id, provider=signer.address)
         stack.push_async_callback(journal.close)
+        stack.enter_context(claimed(network.scope, signer.address))
         rpc = await stack.enter_async_context(open_pool(settings, network))
         daemon = Daemon(settings, network, signer, journal, rpc, await open_runtime(settings), manager, activated)
         stack.push_async_callback(daemon.aclose)

@@ -1,5 +1,6 @@
 """Where the OGPU contracts live. Endpoints are defaults that an operator may replace; addresses and ids are not."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -29,6 +30,12 @@ class Network:
     def contracts(self) -> tuple[Address, ...]:
         """The contracts that must have code for this to be the network we think it is."""
         return (self.nexus, self.terminal, self.vault)
+
+    @property
+    def scope(self) -> str:
+        """The chain on which a key's nonces count. Every devnet has the testnet's id: the endpoint tells it apart."""
+        end = hashlib.sha256((self.http_url or self.ws_url).encode()).hexdigest()[:16]
+        return f"{self.chain_id}-{end}" if self.name == "devnet" else str(self.chain_id)
 
     def at(self, *, http_url: str = "", ws_url: str = "", pin_url: str = "", gateway_url: str = "") -> "Network":
         """The same network through other endpoints. Giving either RPC URL replaces both."""

@@ -27,6 +27,7 @@ from ogpu_provider.gateway.follower import Follower
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.pinners import OgpuPinner
 from ogpu_provider.keys import keystore
+from ogpu_provider.keys.claim import claimed
 from ogpu_provider.keys.client_policy import ClientPolicy
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.settings import Settings
@@ -48,12 +49,13 @@ async def run(settings: Settings) -> None:
     signer = await open_signer(settings, network)
     store = await GatewayStore.open(settings.gateway_database, chain_id=network.chain_id, client=signer.address)
     try:
-        async with (
-            open_pool(settings, network) as rpc,
-            httpx.AsyncClient(trust_env=False) as pinning,
-            Fetcher(allow_private=settings.network.allow_private_urls) as fetcher,
-        ):
-            await Gateway(settings, network, signer, store, rpc, pinning, fetcher).serve()
+        with claimed(network.scope, signer.address):
+            async with (
+                open_pool(settings, network) as rpc,
+                httpx.AsyncClient(trust_env=False) as pinning,
+                Fetcher(allow_private=settings.network.allow_private_urls) as fetcher,
+            ):
+                await Gateway(settings, network, signer, store, rpc, pinning, fetcher).serve()
     finally:
         await store.close()
 

@@ -7,6 +7,7 @@ from ogpu_provider.domain.errors import ConfigError, StoreError
 from ogpu_provider.domain.units import Address, coin
 from ogpu_provider.environment import Secret
 from ogpu_provider.keys import keystore
+from ogpu_provider.keys.claim import claimed
 from ogpu_provider.keys.signer import SecretKey
 from ogpu_provider.onboarding.desk import Desk, SittingJournal
 from ogpu_provider.onboarding.sitting import ALREADY, DONE, OnboardingError, Sitting, StepResult
@@ -148,6 +149,7 @@ async def _open(ctx: Sitting, key: SecretKey) -> None:
             remedy="stop the daemon, run this again, then start it; tasks under way are taken up again",
         ) from error
     ctx.stack.push_async_callback(journal.close)
+    ctx.stack.enter_context(claimed(ctx.network.scope, key.address))
     confirmations = settings.network.confirmations
     ctx.unlocked(key, Desk(ctx.rpc, ctx.network, key, journal, ctx.clock, confirmations))
 

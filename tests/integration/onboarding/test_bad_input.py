@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from ogpu_provider.chain.networks import devnet
 from ogpu_provider.devnet import accounts
 from ogpu_provider.domain.errors import ProviderError
-from ogpu_provider.domain.units import COIN
+from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.environment import Secret
 from ogpu_provider.keys import keystore
+from ogpu_provider.keys.claim import claimed
 from ogpu_provider.onboarding.sitting import HostFinding
 from ogpu_provider.settings import Settings
 from ogpu_provider.store.sqlite import SqliteStore
@@ -98,6 +100,11 @@ async def test_a_daemon_over_the_same_data(host: BareHost) -> None:
     store = await SqliteStore.open(folder / "provider.db", chain_id=200820172034, provider=host.provider.address)  # type: ignore[arg-type]
     assert "the daemon is running" in str(await refused(host, "store.locked"))
     await store.close()
+
+
+async def test_a_daemon_with_the_same_key_over_other_data(host: BareHost) -> None:
+    with claimed(devnet(host.network.describe()["rpc_url"]).scope, Address(host.provider.address)):
+        await refused(host, "key.in_use")
 
 
 async def test_master_and_provider_the_same_address(host: BareHost) -> None:
