@@ -3,15 +3,17 @@
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from ogpu_provider.devnet import accounts
 from ogpu_provider.devnet.deployment import pair_and_fund
-from ogpu_provider.devnet.engine import project_sources, remove_instance
+from ogpu_provider.devnet.engine import remove_instance
 from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.provider_process import ProviderProcess
 from ogpu_provider.devnet.publishing import publish_sample
@@ -19,7 +21,8 @@ from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.killpoints import POINTS
 from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.units import Address
-from tests.auditing import effects
+from tests.auditing import Auditor
+from tests.decoys import decoys
 from tests.e2e.world import World
 from tests.waiting import open_when_there, sources_ready, until
 
@@ -28,13 +31,22 @@ BLOCK_S = 0.25
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"kill points: {len(POINTS)}")
+    passed = [report.user_properties for report in terminalreporter.getreports("passed")]
+    resumed = [float(str(value)) for found in passed for name, value in found if name == "resumed_s"]
+    if resumed:
+        terminalreporter.write_line(f"resumed after {max(resumed):.1f} s at most, {len(resumed)} times")
 
 
+@dataclass
 class Crashing(World):
-    """A world whose daemon is started with `entry`, so that a point may be armed while it runs."""
+    """A world whose daemon is started with `entry`, so that a point may be armed while it runs, beside an auditor.
 
-    instance = ""
-    armable = False
+    `products`: what each task is to bring.
+    """
+
+    auditor: Auditor
+    armable: bool = False
+    products: dict[str, Any] = field(default_factory=dict)
 
     @property
     def _point(self) -> Path:
@@ -54,15 +66,18 @@ class Crashing(World):
 
         await until(taken, 10, "the point to be armed", 0.02)
 
-    async def audit(self, task: Address, product: int) -> None:
-        """By what others see: paid, one attempt, one response, and no container without a row."""
-        view = await self.client.call("task", address=task)
-        assert (view["status"], view["payload"]) == ("FINALIZED", {"result": product})
-        found = await effects(self.network.node.rpc_url, self.network.deployment.nexus, task)
-        assert (found.attempts, found.responses) == (1, 1)
+    async def multiply(self, a: int, b: int, *, source: str = "multiply", life: float) -> Address:
+        """Publish a task whose result the auditor will look for."""
+        task = await self.publish(source, "multiply", {"a": a, "b": b}, life=life)
+        self.products[task] = {"result": a * b}
+        return task
+
+    async def audit(self) -> None:
+        """By what others see, of all tasks so far; and the journal is whole."""
+        verdict = await self.auditor.verdict(self.products)
+        assert verdict.broken == {}
+        assert set(verdict.responses) == {task.lower() for task in self.products}
         assert await self.reader.integrity_check() == []
-        known = {row.address for row in await self.reader.sources()}
-        assert set(await project_sources(self.instance)) <= known, "a container without a row"
 
 
 @asynccontextmanager
@@ -82,20 +97,31 @@ async def crashing(folder: Path, instance: str) -> AsyncIterator[Crashing]:
                 "multiply": Address(await publish_sample(network, client, "multiply")),
                 "manual": Address(await publish_sample(network, client, "multiply", delivery=manual, title="manual")),
             }
+            provider = accounts.role("provider")
             try:
-                async with ProviderProcess(folder, made, accounts.role("provider").private_key, settings) as daemon:
+                async with AsyncExitStack() as stack:
+                    daemon = ProviderProcess(folder, made, provider.private_key, settings)
+                    await stack.enter_async_context(daemon)
                     reader = await open_when_there(daemon)
+                    stack.push_async_callback(reader.close)
                     await sources_ready(daemon, reader, set(sources.values()))
-                    world = Crashing(network, client, daemon, sources, reader)
-                    world.instance = instance
-                    yield world
-                    await reader.close()
+                    auditor = Auditor(
+                        made["rpc_url"],
+                        network.deployment.nexus,
+                        provider,
+                        instance=instance,
+                        gateway=made["gateway_url"],
+                        outputs=[daemon.log],
+                        decoys=await stack.enter_async_context(decoys(instance)),
+                    )
+                    await stack.enter_async_context(auditor)
+                    yield Crashing(network, client, daemon, sources, reader, auditor)
             finally:
                 await remove_instance(instance)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[Crashing]:
-    name = request.module.INSTANCE
+    name = f"{request.module.INSTANCE}-{os.getpid()}"
     async with crashing(tmp_path_factory.mktemp(name), name) as made:
         yield made

@@ -15,7 +15,7 @@ from ogpu_provider.devnet.transactions import transact
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.ipfs.cid import cid_v0
-from tests.auditing import effects
+from tests.auditing import Auditor
 from tests.e2e.world import World
 from tests.waiting import until
 
@@ -29,9 +29,11 @@ S = TaskState
 
 
 async def _attempts_and_responses(world: World, task: Address) -> tuple[int, int]:
-    """Counted from the chain's logs, not from the journal."""
-    found = await effects(world.network.node.rpc_url, world.network.deployment.nexus, task)
-    return found.attempts, found.responses
+    """Counted from the chain's logs by a bystander, not from the journal."""
+    node, provider = world.network.node, accounts.role("provider")
+    async with Auditor(node.rpc_url, world.network.deployment.nexus, provider) as auditor:
+        found = await auditor.verdict()
+    return found.attempts.count(task.lower()), found.responses.count(task.lower())
 
 
 async def test_a_task_is_done_and_paid(world: World) -> None:
