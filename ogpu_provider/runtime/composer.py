@@ -6,10 +6,12 @@ import os
 import re
 import resource
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.errors import EngineError, Retry
 
 MINIMUM = (2, 20, 0)
@@ -21,8 +23,12 @@ _PLUGIN_DIRS = (
     "/usr/libexec/docker/cli-plugins",
 )
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
-_LIMITS = ((resource.RLIMIT_AS, 8 << 30), (resource.RLIMIT_FSIZE, 64 << 20), (resource.RLIMIT_CORE, 0))
+_LIMITS = {resource.RLIMIT_AS: 8 << 30, resource.RLIMIT_FSIZE: 64 << 20, resource.RLIMIT_CORE: 0}
+_READING = {**_LIMITS, resource.RLIMIT_AS: 2 << 30, resource.RLIMIT_FSIZE: 4 << 20, resource.RLIMIT_CPU: 5}
+"""For a command that speaks to nobody and only reads one file."""
+_READING_SECONDS = 30.0
 _OUTPUT = 64 * 1024
+_OPINION = "opinion.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +71,7 @@ class Composer:
 
         Raises EngineError `engine.start_failed` with the end of what it printed, or `engine.start_timeout`.
         """
-        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        words = (
-            *self.command.words,
-            *("--project-name", project, "--project-directory", str(directory), "--ansi", "never"),
-            *("--env-file", os.devnull, "--file", str(directory / "compose.json")),
-            *arguments,
-        )
-        code, output = await _execute(words, environment(self._home, self._docker_host), directory, seconds)
+        code, output = await self._run(project, directory, arguments, _LIMITS, seconds)
         if code is None:
             raise EngineError(
                 f"compose {arguments[0]} took longer than {seconds:g} s: {output}",
@@ -81,6 +80,36 @@ class Composer:
             )
         if code:
             raise EngineError(f"compose {arguments[0]}: {output}", code="engine.start_failed", retry=Retry.LATER)
+
+    async def read(self, project: str, directory: Path) -> Mapping[str, Any]:
+        """What compose understands of `directory`/compose.json, every service of it. It asks no engine.
+
+        Raises EngineError `engine.second_opinion` if it understands nothing.
+        """
+        path = directory / _OPINION
+        path.unlink(missing_ok=True)
+        arguments = ("--profile", "*", "config", "--format", "json", "--output", str(path))
+        code, output = await self._run(project, directory, arguments, _READING, _READING_SECONDS)
+        try:
+            if code == 0 and isinstance(found := read_json(await asyncio.to_thread(path.read_bytes)), dict):
+                return found
+        except (OSError, ValueError) as error:
+            output = str(error)
+        said = output if code is not None else f"no answer in {_READING_SECONDS:g} s"
+        text = f"compose does not read the rendered file: {said}"
+        raise EngineError(text, code="engine.second_opinion", retry=Retry.LATER)
+
+    async def _run(
+        self, project: str, directory: Path, arguments: Sequence[str], limits: Mapping[int, int], seconds: float
+    ) -> tuple[int | None, str]:
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        words = (
+            *self.command.words,
+            *("--project-name", project, "--project-directory", str(directory), "--ansi", "never"),
+            *("--env-file", os.devnull, "--file", str(directory / "compose.json")),
+            *arguments,
+        )
+        return await _execute(words, environment(self._home, self._docker_host), directory, seconds, limits)
 
 
 def environment(home: Path, docker_host: str | None) -> dict[str, str]:
@@ -118,7 +147,11 @@ async def _version(words: tuple[str, ...]) -> tuple[int, int, int] | None:
 
 
 async def _execute(
-    words: Sequence[str], environment: dict[str, str], directory: Path, seconds: float
+    words: Sequence[str],
+    environment: dict[str, str],
+    directory: Path,
+    seconds: float,
+    limits: Mapping[int, int] = _LIMITS,
 ) -> tuple[int | None, str]:
     """Exit code (None: it was stopped, out of time) and the end of the output."""
     process = await asyncio.create_subprocess_exec(
@@ -130,7 +163,7 @@ async def _execute(
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
-    for kind, limit in _LIMITS:
+    for kind, limit in limits.items():
         with contextlib.suppress(ProcessLookupError, PermissionError, ValueError):
             resource.prlimit(process.pid, kind, (limit, limit))
     tail = bytearray()

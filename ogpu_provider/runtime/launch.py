@@ -15,9 +15,11 @@ from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime import doors
 from ogpu_provider.runtime.compose import render
+from ogpu_provider.runtime.compose.allowlist import strays
 from ogpu_provider.runtime.compose.gate import admit, fingerprint
 from ogpu_provider.runtime.compose.interpolation import Variables
 from ogpu_provider.runtime.compose.model import Project
+from ogpu_provider.runtime.compose.opinion import differences
 from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.egress.guard import Guard
@@ -73,6 +75,7 @@ class Launch:
             raise EngineError(text, code="engine.devices", retry=Retry.LATER)
         images = await self._pin(spec.source, project)
         plan = render.render(project, await self._grant(spec, variables, images, limits))
+        await self._consult(plan)
         if self._guard is not None:
             await self._guard.admit(spec.source, variables.callback_url, doors.planned(plan))
         await self._create(plan, spec.source, images)
@@ -121,11 +124,18 @@ class Launch:
             pinned[name] = await pin(self._engine, service.image, seconds=self._settings.pull_timeout, progress=tell)
         return pinned
 
-    async def _create(self, plan: render.Plan, source: Address, images: Mapping[str, str]) -> None:
-        """Containers made, not started, and compared with the plan."""
+    async def _consult(self, plan: render.Plan) -> None:
+        """Write the rendered file, and refuse it if compose understands it otherwise than we do."""
         directory = self._directory(plan)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread((directory / "compose.json").write_bytes, plan.text)
+        opinion = await self._composer.read(plan.name, directory)
+        if found := (*differences(plan, opinion), *strays(opinion)):
+            text = f"compose understands the rendered file otherwise: {'; '.join(found[:5])}"
+            raise EngineError(text, code="engine.second_opinion", retry=Retry.NEVER)
+
+    async def _create(self, plan: render.Plan, source: Address, images: Mapping[str, str]) -> None:
+        """Containers made, not started, and compared with the plan."""
         await self._compose(plan, "create", "--no-build", "--pull", "never")
         ids = {}
         for reference in set(images.values()):

@@ -23,7 +23,7 @@ _FIXED: Mapping[str, tuple[object, ...]] = {
     "runtime": (None, "runsc"),
     "cap_drop": (["ALL"],),
     "security_opt": (["no-new-privileges:true"],),
-    "ulimits": ({"core": 0}, {"core": {"hard": 0, "soft": 0}}),
+    "ulimits": ({"core": 0}, {"core": {"hard": 0, "soft": 0}}, {"core": {}}),
     "logging": ({"driver": "local", "options": {"max-size": "10m", "max-file": "3"}},),
 }
 _PATTERNS = {
