@@ -2,6 +2,7 @@
 
 from typing import Never, Protocol, Self
 
+from coincurve import PrivateKey
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
@@ -9,15 +10,17 @@ from ogpu_provider.domain.errors import KeyRefused
 from ogpu_provider.domain.intent import Intent, SignedTx
 from ogpu_provider.domain.units import Address, Hash, Wei
 from ogpu_provider.keys.policy import Decoded, TxRequest, address_bytes
+from ogpu_provider.keys.transaction import signed
 
 
 class SecretKey:
     """A private key that cannot be printed, copied or pickled. Its address is public."""
 
-    __slots__ = ("__account",)
+    __slots__ = ("__account", "__key")
 
     def __init__(self, account: LocalAccount) -> None:
         self.__account = account
+        self.__key = PrivateKey(bytes(account.key))
 
     @classmethod
     def from_hex(cls, key: str) -> Self:
@@ -53,10 +56,10 @@ class SecretKey:
     def address(self) -> Address:
         return Address(self.__account.address)
 
-    def sign(self, fields: dict[str, int | bytes]) -> tuple[Hash, bytes]:
+    def sign(self, request: TxRequest) -> tuple[Hash, bytes]:
         """Hash and raw bytes of the signed transaction; for the signer behind its policy."""
-        signed = self.__account.sign_transaction(dict(fields))
-        return Hash("0x" + bytes(signed.hash).hex()), bytes(signed.raw_transaction)
+        tx_hash, raw = signed(request, self.__key)
+        return Hash("0x" + tx_hash.hex()), raw
 
     def encrypted(self, password: str, rounds: int) -> dict[str, object]:
         """The key as a V3 keystore with scrypt of `rounds`."""
@@ -127,7 +130,7 @@ class Signer:
         wrong_subject = decoded.subject is not None and decoded.subject != address_bytes(intent.subject)
         if decoded.effect is not intent.effect or wrong_subject:
             raise KeyRefused(f"the signer refuses: {intent.key} is not what its calldata does", code="key.policy")
-        tx_hash, raw = self.__key.sign(_fields(request))
+        tx_hash, raw = self.__key.sign(request)
         return SignedTx(tx_hash, intent.key, nonce, raw, gas, max_fee, tip_fee, at)
 
     def __repr__(self) -> str:
@@ -135,17 +138,3 @@ class Signer:
 
     def __reduce_ex__(self, protocol: object) -> Never:
         raise TypeError("a signer is not copied or pickled")
-
-
-def _fields(request: TxRequest) -> dict[str, int | bytes]:
-    fields: dict[str, int | bytes] = {
-        "chainId": request.chain_id,
-        "to": address_bytes(request.to),
-        "data": request.data,
-        "value": request.value,
-        "nonce": request.nonce,
-        "gas": request.gas,
-    }
-    if request.tip_fee is None:
-        return fields | {"gasPrice": request.max_fee}
-    return fields | {"type": 2, "maxFeePerGas": request.max_fee, "maxPriorityFeePerGas": request.tip_fee}

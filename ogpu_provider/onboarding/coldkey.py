@@ -14,7 +14,7 @@ from ogpu_provider.domain.errors import ChainError, RpcRejected
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.units import Address, coin
 from ogpu_provider.keys import keystore
-from ogpu_provider.keys.policy import address_bytes
+from ogpu_provider.keys.policy import TxRequest
 from ogpu_provider.onboarding.sitting import OnboardingError, Sitting
 
 FILE = "master-transaction.json"
@@ -62,8 +62,7 @@ async def send(ctx: Sitting, transaction: Unsigned, master: Address) -> None:
         raise OnboardingError(
             f"{path} is not the key of {master}", code="pairing.other_key", remedy="give the master's"
         )
-    fields = await _fields(ctx, transaction, master)
-    tx_hash, raw = key.sign(fields)
+    tx_hash, raw = key.sign(await _request(ctx, transaction, master))
     del key
     stored = {"hash": tx_hash, "raw": "0x" + raw.hex()}
     _store(ctx, stored)
@@ -71,7 +70,7 @@ async def send(ctx: Sitting, transaction: Unsigned, master: Address) -> None:
     await _deliver(ctx, stored)
 
 
-async def _fields(ctx: Sitting, transaction: Unsigned, master: Address) -> dict[str, int | bytes]:
+async def _request(ctx: Sitting, transaction: Unsigned, master: Address) -> TxRequest:
     call = {
         "from": master,
         "to": transaction.to,
@@ -94,17 +93,16 @@ async def _fields(ctx: Sitting, transaction: Unsigned, master: Address) -> dict[
         ) from refusal
     if balance < transaction.value + gas * fees.max_fee:
         raise _poor(ctx, master, balance, transaction.value + gas * fees.max_fee)
-    fields: dict[str, int | bytes] = {
-        "chainId": transaction.chain_id,
-        "to": address_bytes(transaction.to),
-        "data": transaction.data,
-        "value": transaction.value,
-        "nonce": await ctx.wallet.nonce(master),
-        "gas": gas,
-    }
-    if fees.tip_fee is None:
-        return fields | {"gasPrice": fees.max_fee}
-    return fields | {"type": 2, "maxFeePerGas": fees.max_fee, "maxPriorityFeePerGas": fees.tip_fee}
+    return TxRequest(
+        chain_id=transaction.chain_id,
+        to=transaction.to,
+        data=transaction.data,
+        value=transaction.value,
+        nonce=await ctx.wallet.nonce(master),
+        gas=gas,
+        max_fee=fees.max_fee,
+        tip_fee=fees.tip_fee,
+    )
 
 
 def _poor(ctx: Sitting, master: Address, has: int, needs: int) -> ChainError:
