@@ -190,6 +190,12 @@ class Runtime(Section):
     )
 
 
+class Tier(Section):
+    hourly: int = Field(gt=0, description="Tasks within an hour.")
+    concurrent: int = Field(gt=0, description="Tasks that are not over.")
+    batches: int = Field(gt=0, description="Batches within an hour.")
+
+
 class Gateway(Section):
     host: str = Field("127.0.0.1", min_length=1, description="Address that the Tasks API listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Its port; 0: a free one, told in the log.")
@@ -201,6 +207,15 @@ class Gateway(Section):
     )
     max_payment: CoinAmount = Field(COIN, description='Most to pay for one task, in coin: "1".')
     body_limit: int = Field(1 << 20, gt=0, le=64 << 20, description="Largest request body, in bytes.")
+    tiers: dict[str, Tier] = Field(
+        {}, description="More tiers of keys beside standard and premium, or other limits for them."
+    )
+    public_url: HttpUrl | None = Field(None, description="Where people reach the API; unset: its address and port.")
+    sign_in_budget: CoinAmount | None = Field(
+        None,
+        description="What an unknown wallet may spend within a UTC day after a sign-in; unset: it may not sign in.",
+    )
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port for Prometheus on the same address; 0: none.")
 
 
 class Logs(Section):

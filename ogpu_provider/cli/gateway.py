@@ -1,6 +1,6 @@
 """`ogpu-provider gateway`: the Tasks API, its models and its keys."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 app = cyclopts.App(name="gateway", help="The Tasks API: the network over plain HTTP.")
 models_app = cyclopts.App(name="models", help="What model ids stand for.")
 keys_app = cyclopts.App(name="keys", help="API keys. A key is shown once, when it is made.")
+hooks_app = cyclopts.App(name="webhooks", help="What users' endpoints are told.")
 app.command(models_app)
 app.command(keys_app)
+app.command(hooks_app)
 
 
 @app.command
@@ -32,22 +34,45 @@ async def run(*, config: ConfigFile = None) -> None:
     await until_stopped(process.run(settings))
 
 
+@app.command
+def openapi() -> None:
+    """Print the OpenAPI 3.1 document of the Tasks API."""
+    from ogpu_provider.gateway.app import openapi as described
+
+    document(described())
+
+
 @models_app.command
 async def add(
-    model_id: str, source: str, function: str, price: str, /, *, description: str = "", config: ConfigFile = None
+    model_id: str,
+    source: str,
+    function: str,
+    price: str,
+    /,
+    *,
+    description: str = "",
+    environments: Annotated[str, Parameter(help="For people to know: cpu, nvidia, amd; comma-separated.")] = "",
+    auto_confirm: Annotated[
+        bool, Parameter(help="Of a manual-confirmation source: accept the first response whose result can be read.")
+    ] = False,
+    config: ConfigFile = None,
 ) -> None:
     """Offer a function of a source under an id, for a price in coin a task."""
     from ogpu_provider.cli.journal import whole_address
     from ogpu_provider.domain.order import Model
     from ogpu_provider.domain.units import wei
 
-    store = await _store(config)
+    runs_on = tuple(filter(None, environments.split(",")))
+    if not set(runs_on) <= {"cpu", "nvidia", "amd"}:
+        raise ConfigError("environments: cpu, nvidia, amd", code="usage.environment")
     try:
         amount = wei(price)
     except ValueError as mistake:
         raise ConfigError(str(mistake), code="usage.amount") from None
+    made = Model(model_id, whole_address(source), function, amount, description, auto_confirm, runs_on)
+    store = await _store(config)
     try:
-        await store.put_model(Model(model_id, whole_address(source), function, amount, description))
+        await store.put_model(made)
     finally:
         await store.close()
 
@@ -91,28 +116,32 @@ async def create(
     tier: str = "standard",
     scopes: Annotated[str, Parameter(help="Comma-separated.")] = "tasks:read,tasks:write",
     day_budget: Annotated[str, Parameter(help="Most to spend within a UTC day, in coin.")] = "",
+    wallet: Annotated[str, Parameter(help="Address of a wallet that may sign in for this key.")] = "",
     config: ConfigFile = None,
 ) -> None:
-    """Make a key and print it, once."""
+    """Make a key and print it, once, with the secret that its webhooks are signed with."""
     import time
 
+    from ogpu_provider.cli.journal import whole_address
+    from ogpu_provider.config import load
     from ogpu_provider.domain.units import wei
     from ogpu_provider.gateway.access import SCOPES, TIERS, mint
 
-    chosen = tuple(scopes.split(","))
-    if tier not in TIERS or not set(chosen) <= set(SCOPES):
-        raise ConfigError(f"tiers: {', '.join(TIERS)}; scopes: {', '.join(SCOPES)}", code="usage.key")
+    chosen, tiers = tuple(scopes.split(",")), [*TIERS, *load(config).settings.gateway.tiers]
+    if tier not in tiers or not set(chosen) <= set(SCOPES):
+        raise ConfigError(f"tiers: {', '.join(tiers)}; scopes: {', '.join(SCOPES)}", code="usage.key")
     try:
         budget = wei(day_budget) if day_budget else None
     except ValueError as mistake:
         raise ConfigError(str(mistake), code="usage.amount") from None
-    row, key = mint(name, tier=tier, scopes=chosen, day_budget=budget, at=time.time())
+    address = whole_address(wallet) if wallet else ""
+    row, key = mint(name, tier=tier, scopes=chosen, day_budget=budget, at=time.time(), address=address)
     store = await _store(config)
     try:
         await store.add_key(row)
     finally:
         await store.close()
-    document({"id": row.id, "key": key})
+    document({"id": row.id, "key": key, "webhook_secret": row.secrets[0]})
 
 
 @keys_app.command(name="list")
@@ -145,6 +174,111 @@ async def revoke(key_id: str, /, *, config: ConfigFile = None) -> int:
         return 1
     finally:
         await store.close()
+
+
+@keys_app.command
+async def rotate(key_id: str, /, *, config: ConfigFile = None) -> int:
+    """Sign a key's webhooks with a new secret, printed once, beside the newest old one until the next rotation."""
+    from ogpu_provider.gateway.webhooks import new_secret
+
+    store = await _store(config)
+    try:
+        held = await store.key(key_id)
+        if held is None:
+            error(f"no key {printable(key_id)}", "key.unknown", "`ogpu-provider gateway keys list` shows their ids")
+            return 1
+        secret = new_secret()
+        await store.put_secrets(key_id, (secret, *held.secrets[:1]))
+    finally:
+        await store.close()
+    document({"id": key_id, "webhook_secret": secret})
+    return 0
+
+
+@hooks_app.command(name="list")
+async def list_webhooks(
+    *,
+    state: Annotated[Literal["pending", "delivered", "failed"] | None, Parameter(help="Only these.")] = None,
+    limit: int = 50,
+    json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show endpoints and what they were told last."""
+    from dataclasses import asdict
+
+    from ogpu_provider.domain.webhook import DeliveryState
+
+    store = await _store(config)
+    try:
+        endpoints = await store.endpoints()
+        told = await store.deliveries(state=DeliveryState(state) if state else None, limit=limit)
+    finally:
+        await store.close()
+    shown = [{name: value for name, value in asdict(one).items() if name != "body"} for one in told]
+    if json:
+        document({"endpoints": [asdict(one) for one in endpoints], "deliveries": shown})
+        return
+    rows = [
+        (printable(e.url), str(e.pending), str(e.delivered), str(e.failed), e.disabled or "told") for e in endpoints
+    ]
+    table(("ENDPOINT", "PENDING", "DELIVERED", "FAILED", "STATE"), rows)
+    table(
+        ("DELIVERY", "TASK", "KIND", "TRIES", "STATE", "ANSWER"),
+        [(d.id, d.order, d.kind, str(d.tries), d.state, d.answer) for d in told],
+    )
+
+
+@hooks_app.command
+async def replay(
+    delivery: str = "",
+    /,
+    *,
+    url: Annotated[str, Parameter(help="Everything that failed at this endpoint.")] = "",
+    config: ConfigFile = None,
+) -> int:
+    """Tell a delivery again, or all that failed at an endpoint; the gateway does it within half a minute."""
+    import time
+
+    store = await _store(config)
+    try:
+        told = await store.replay(time.time(), delivery=delivery or None, url=url or None)
+    finally:
+        await store.close()
+    if told == 0:
+        error("nothing to tell again", "webhook.unknown", "`ogpu-provider gateway webhooks list` shows deliveries")
+        return 1
+    document({"replayed": told})
+    return 0
+
+
+@hooks_app.command
+async def disable(url: str, /, *, config: ConfigFile = None) -> int:
+    """Tell an endpoint nothing more; what waits for it is kept."""
+    import time
+
+    store = await _store(config)
+    try:
+        found = await store.disable(url, "disabled by the operator", at=time.time())
+    finally:
+        await store.close()
+    return _known(found, url)
+
+
+@hooks_app.command
+async def enable(url: str, /, *, config: ConfigFile = None) -> int:
+    """Tell an endpoint again, beginning with what waits."""
+    store = await _store(config)
+    try:
+        found = await store.enable(url)
+    finally:
+        await store.close()
+    return _known(found, url)
+
+
+def _known(found: int, url: str) -> int:
+    if not found:
+        error(f"no such endpoint: {printable(url)}", "webhook.unknown", "`ogpu-provider gateway webhooks list`")
+    return 0 if found else 1
 
 
 async def _store(config: ConfigFile) -> "GatewayStore":

@@ -3,7 +3,8 @@
     CREATED ──attempted──▶ ASSIGNED ──running──▶ EXECUTING ──confirmed, result fetched──▶ COMPLETED
        └──▶ CANCELLED          any of the three ──▶ FAILED(code): not published, expired, or no fetchable result
 
-An order is CREATED once it is durable; `address` is set when its task is on chain.
+An order is CREATED once it is durable; `address` is set when its task is on chain. A response that waits for the
+client's confirmation leaves it EXECUTING.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ class OrderState(StrEnum):
 class Order:
     """One row. `payment` in wei, `expiry` in unix seconds, `owner` is the API key that made it.
 
-    `pinned`: its config is published, so that its transaction may be sent.
+    `pinned`: its config is published, so that its transaction may be sent. `callback_url`: who is told of its steps.
+    `user_address`: the wallet that its owner signed in with.
     """
 
     id: str
@@ -45,6 +47,8 @@ class Order:
     config_url: str
     created_at: float
     updated_at: float
+    callback_url: str = ""
+    user_address: str = ""
     pinned: bool = False
     address: Address | None = None
     provider: Address | None = None
@@ -69,18 +73,26 @@ class OrderEvent:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a model id stands for. `price` in wei a task."""
+    """What a model id stands for. `price` in wei a task, `environments` (cpu, nvidia, amd) for people to know.
+
+    `auto_confirm`: of a manual-confirmation source, the first response with a readable result is accepted at once.
+    """
 
     id: str
     source: Address
     function: str
     price: Wei
     description: str = ""
+    auto_confirm: bool = False
+    environments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is kept: nobody can get the key back from it. `day_budget` in wei within a UTC day, None for none."""
+    """A key as it is kept: nobody can get the key back from it. `day_budget` in wei within a UTC day, None for none.
+
+    `address`: the wallet that a sign-in proved. `secrets`: what webhooks are signed with, the newest first.
+    """
 
     id: str
     name: str
@@ -90,3 +102,14 @@ class ApiKey:
     day_budget: Wei | None
     created_at: float
     revoked_at: float | None = None
+    address: str = ""
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Orders within an hour, orders that are not over, batches within an hour."""
+
+    hourly: int
+    concurrent: int
+    batches: int

@@ -2,33 +2,79 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
-from ogpu_provider.domain.order import ApiKey
+from fastapi import Header, Request
+
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.order import ApiKey, Quota
 from ogpu_provider.domain.units import Wei
+from ogpu_provider.gateway.problems import Problem
+from ogpu_provider.gateway.webhooks import new_secret
+from ogpu_provider.store.members import Members
 
 PREFIX = "ogpu_live_"
+SESSION_PREFIX = "ogpu_session_"
+COOKIE = "ogpu_session"
 SCOPES = ("tasks:read", "tasks:write")
+TIERS: Mapping[str, Quota] = {"standard": Quota(50, 10, 5), "premium": Quota(500, 50, 25)}
+"""What the settings' `gateway.tiers` adds to, or changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """Orders within an hour, orders that are not over, batches within an hour."""
-
-    hourly: int
-    concurrent: int
-    batches: int
-
-
-TIERS = {"standard": Tier(50, 10, 5), "premium": Tier(500, 50, 25)}
-
-
-def mint(name: str, *, tier: str, scopes: Sequence[str], day_budget: Wei | None, at: float) -> tuple[ApiKey, str]:
+def mint(
+    name: str, *, tier: str, scopes: Sequence[str], day_budget: Wei | None, at: float, address: str = ""
+) -> tuple[ApiKey, str]:
     """A new key's row, and the key itself, which is never seen again."""
     key = PREFIX + secrets.token_urlsafe(32)
-    return ApiKey(secrets.token_hex(6), name, digest(key), tier, tuple(scopes), day_budget, at), key
+    row = ApiKey(
+        id=secrets.token_hex(6),
+        name=name,
+        digest=digest(key),
+        tier=tier,
+        scopes=tuple(scopes),
+        day_budget=day_budget,
+        created_at=at,
+        address=address,
+        secrets=(new_secret(),),
+    )
+    return row, key
 
 
 def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Guard:
+    """Who asks: a key or a sign-in that is known, not revoked, and has the scope. A dependency of a route.
+
+    A cookie counts for reading, and for writing where the browser says that the request comes from our own page.
+    """
+
+    def __init__(self, members: Members, clock: Clock, scope: str) -> None:
+        self._members = members
+        self._clock = clock
+        self._scope = scope
+
+    async def __call__(self, request: Request, authorization: Annotated[str, Header()] = "") -> ApiKey:
+        """Raises Problem 401 and 403."""
+        key = await self.who(request, authorization)
+        if key is None or key.revoked_at is not None:
+            text = "give a valid API key or sign-in token: Authorization: Bearer …"
+            raise Problem(401, "auth.key", text, {"WWW-Authenticate": "Bearer"})
+        if self._scope not in key.scopes:
+            raise Problem(403, "auth.scope", f"the key has no scope {self._scope}")
+        return key
+
+    async def who(self, request: Request, authorization: str) -> ApiKey | None:
+        kind, _, text = authorization.partition(" ")
+        if kind.lower() != "bearer":
+            text = request.cookies.get(COOKIE, "") if not authorization and _from_our_page(request) else ""
+        if text.startswith(SESSION_PREFIX):
+            return await self._members.session_of(digest(text), at=self._clock.now())
+        return await self._members.key_of(digest(text)) if text else None
+
+
+def _from_our_page(request: Request) -> bool:
+    """Browsers say where a request comes from (Fetch Metadata); what only reads is harmless from anywhere."""
+    return request.method == "GET" or request.headers.get("sec-fetch-site") == "same-origin"

@@ -4,7 +4,7 @@ So a fact that is lost, repeated or undone costs time and nothing else: every li
 to time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,12 +49,14 @@ class Follower:
         fetcher: Fetcher,
         clock: Clock,
         settled: Callable[[Order], None],
+        confirm: Callable[[Order], Awaitable[Order]],
     ) -> None:
         self._store = store
         self._reader = reader
         self._fetcher = fetcher
         self._clock = clock
         self._settled = settled
+        self._confirm = confirm
         self._head: Block | None = None
 
     async def deliver(self, block: Block, facts: Sequence[Fact]) -> None:
@@ -78,11 +80,14 @@ class Follower:
 
     async def on_outcome(self, row: IntentRow) -> None:
         """A publication that will never be on chain ends its order; the payment was never taken."""
-        if row.intent.effect is not Effect.PUBLISH_TASK or row.state is IntentState.CONFIRMED:
-            return
         order = await self._store.order(row.intent.key.rpartition(":")[2])
-        if order is not None and not order.state.over and order.address is None:
-            await self._fail(order, "publish." + row.state, "the task did not get on chain", refunded=True)
+        if order is None or order.state.over or row.state is IntentState.CONFIRMED:
+            return
+        match row.intent.effect:
+            case Effect.PUBLISH_TASK if order.address is None:
+                await self._fail(order, "publish." + row.state, "the task did not get on chain", refunded=True)
+            case Effect.CANCEL_TASK | Effect.CONFIRM_RESPONSE as effect:
+                await self._move(order, "refused_by_chain", detail={"effect": effect, "state": row.state})
 
     async def _published(self, fact: TaskPublished) -> None:
         row = await self._store.intent_of(fact.origin.tx_hash)
@@ -90,7 +95,7 @@ class Follower:
             return
         order = await self._store.order(row.intent.key.rpartition(":")[2])
         if order is not None and order.address != fact.task:
-            await self._move(order, "published", address=fact.task, detail_tx=fact.origin.tx_hash)
+            await self._move(order, "published", address=fact.task, detail={"transaction": fact.origin.tx_hash})
 
     async def _compare(self, order: Order) -> None:
         if order.address is None:
@@ -105,23 +110,39 @@ class Follower:
         elif now.status is TaskStatus.EXPIRED:
             await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=True)
         elif now.status is TaskStatus.FINALIZED and now.confirmed:
-            await self._collect(await self._assigned(order, now), now)
+            await self._complete(await self._running(order, now), now)
         elif now.response is None and self._head is not None and self._head.timestamp > order.expiry:
             await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=False)
         elif now.provider is not None:
-            await self._assigned(order, now)
+            order = await self._running(order, now)
+            if now.manual and now.response is not None:
+                await self._offer(order, now)
 
-    async def _assigned(self, order: Order, now: Standing) -> Order:
-        if order.state is OrderState.CREATED:
+    async def _running(self, order: Order, now: Standing) -> Order:
+        """ASSIGNED by an attempt; EXECUTING is inferred: at the next look, or from a response."""
+        fresh = order.state is OrderState.CREATED
+        if fresh:
             order = await self._move(order, "assigned", state=OrderState.ASSIGNED, provider=now.provider)
+        if order.state is OrderState.ASSIGNED and (not fresh or now.response is not None):
+            order = await self._move(order, "started", state=OrderState.EXECUTING, detail={"inferred": True})
         if order.response != now.response:
-            order = await self._move(
-                order, "responded", state=OrderState.EXECUTING, response=now.response, result_url=now.link
-            )
+            order = await self._move(order, "responded", response=now.response, result_url=now.link)
         return order
 
-    async def _collect(self, order: Order, now: Standing) -> None:
-        """Fetch the confirmed response; a link that names a CID must lead to content of that CID."""
+    async def _offer(self, order: Order, now: Standing) -> None:
+        """The response of a manual-confirmation task, for its client to read; accepted where the model says so."""
+        if await self._store.result(order.id) is None and not await self._collect(order, now):
+            return
+        model = await self._store.model(order.model_id)
+        if model is not None and model.auto_confirm:
+            await self._confirm(order)
+
+    async def _complete(self, order: Order, now: Standing) -> None:
+        if await self._collect(order, now):
+            await self._end(order, "completed", state=OrderState.COMPLETED, provider=await self._winner(order))
+
+    async def _collect(self, order: Order, now: Standing) -> bool:
+        """Fetch the response; a link that names a CID must lead to content of that CID. False: later, or never."""
         try:
             body = await self._fetcher.get(now.link, limit_bytes=RESULT_LIMIT)
             read_json(body)
@@ -130,13 +151,18 @@ class Follower:
                 raise FetchError("the content is not what its link names", code="fetch.mismatch", retry=Retry.NEVER)
         except FetchError as error:
             if error.retry is Retry.NEVER or self._clock.now() > order.expiry:
-                await self._fail(order, "result.unfetchable", str(error), refunded=False)
-            return
+                await self._unreadable(order, now, "result.unfetchable", str(error))
+            return False
         except ValueError as error:
-            await self._fail(order, "result.not_json", str(error)[:200], refunded=False)
-            return
+            await self._unreadable(order, now, "result.not_json", str(error)[:200])
+            return False
         await self._store.put_result(order.id, body)
-        await self._end(order, "completed", state=OrderState.COMPLETED, provider=await self._winner(order))
+        return True
+
+    async def _unreadable(self, order: Order, now: Standing, code: str, reason: str) -> None:
+        """Paid for, so it has failed; one that is not confirmed yet costs nothing, and another may come."""
+        if now.confirmed:
+            await self._fail(order, code, reason, refunded=False)
 
     async def _winner(self, order: Order) -> Address | None:
         assert order.address is not None
@@ -166,9 +192,11 @@ class Follower:
     async def _end(self, order: Order, kind: str, **changes: Any) -> None:
         self._settled(await self._move(order, kind, **changes))
 
-    async def _move(self, order: Order, kind: str, *, detail_tx: str = "", **changes: Any) -> Order:
-        moved = await self._store.move(order, kind, at=self._clock.now(), **changes)
-        log.info("order_" + kind, order=order.id, task=moved.address, tx=detail_tx or None)
+    async def _move(
+        self, order: Order, kind: str, *, detail: Mapping[str, object] | None = None, **changes: Any
+    ) -> Order:
+        moved = await self._store.move(order, kind, at=self._clock.now(), detail=detail or {}, **changes)
+        log.info("order_" + kind, order=order.id, task=moved.address)
         if kind == "published":
             self._settled(moved)
         return moved

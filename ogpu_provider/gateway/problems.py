@@ -13,6 +13,34 @@ from ogpu_provider.domain.errors import ProviderError
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
+MEANINGS = {
+    400: "not readable as a request",
+    401: "no valid key",
+    402: "balance or budget",
+    403: "the key has no such scope",
+    404: "not there",
+    406: "no such format of this result",
+    409: "not in this state",
+    413: "too large",
+    422: "not valid",
+    429: "too many; Retry-After says when",
+    500: "a defect of the gateway",
+    503: "not now; Retry-After says when",
+}
+SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "Stable: for programs."},
+        "detail": {"type": "string", "description": "For people."},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}
 _CODES = {400: "request.malformed", 404: "not_found", 405: "method.not_allowed", 413: "request.too_large"}
 
 

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 import httpx
 import structlog
-import uvicorn
 
 from ogpu_provider import config
 from ogpu_provider.assembly import network_of, open_pool
@@ -17,15 +15,26 @@ from ogpu_provider.chain.reader import ChainReader
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.watcher import Watcher
 from ogpu_provider.domain.clock import SystemClock
-from ogpu_provider.domain.errors import ConfigError, PinError, StoreError
+from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.facts import Block, Fact
-from ogpu_provider.domain.order import OrderState
-from ogpu_provider.domain.units import Wei
+from ogpu_provider.domain.order import Quota
+from ogpu_provider.domain.units import COIN, Address, Wei
+from ogpu_provider.gateway.access import TIERS
 from ogpu_provider.gateway.app import create_app
+from ogpu_provider.gateway.bell import Bell
 from ogpu_provider.gateway.desk import Desk
 from ogpu_provider.gateway.follower import Follower
+from ogpu_provider.gateway.metrics import Metrics
+from ogpu_provider.gateway.publisher import Publisher
+from ogpu_provider.gateway.rates import Rates
+from ogpu_provider.gateway.routes.context import Api
+from ogpu_provider.gateway.server import listen
+from ogpu_provider.gateway.signin import SignIn, Site
+from ogpu_provider.gateway.streams import Streams
+from ogpu_provider.gateway.webhooks import Courier
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.pinners import OgpuPinner
+from ogpu_provider.ipfs.webhook import Poster
 from ogpu_provider.keys import keystore
 from ogpu_provider.keys.claim import claimed
 from ogpu_provider.keys.client_policy import ClientPolicy
@@ -35,8 +44,7 @@ from ogpu_provider.store.orders import GatewayStore
 
 log = structlog.get_logger(__name__)
 LOOK_S = 5.0
-HEADER_LIMIT = 16 << 10
-CONNECTIONS = 512
+LOOK_AT = 50
 
 
 class Head:
@@ -54,8 +62,9 @@ async def run(settings: Settings) -> None:
                 open_pool(settings, network) as rpc,
                 httpx.AsyncClient(trust_env=False) as pinning,
                 Fetcher(allow_private=settings.network.allow_private_urls) as fetcher,
+                Poster(allow_private=settings.network.allow_private_urls) as poster,
             ):
-                await Gateway(settings, network, signer, store, rpc, pinning, fetcher).serve()
+                await Gateway(settings, network, signer, store, rpc, pinning, fetcher, poster).serve()
     finally:
         await store.close()
 
@@ -90,6 +99,7 @@ class Gateway:
         rpc: RpcPool,
         pinning: httpx.AsyncClient,
         fetcher: Fetcher,
+        poster: Poster,
     ) -> None:
         self._settings = settings
         self._network = network
@@ -97,12 +107,23 @@ class Gateway:
         self._client = signer.address
         self._clock = SystemClock()
         self._head = Head()
-        self._reader = ChainReader(rpc, network, signer.address)
-        self._pinner = OgpuPinner(network.pin_url, pinning)
-        self._unpinned = asyncio.Event()
-        self._desk = Desk(store, network, self._clock, self._balance, self._wake)
-        self._follower = Follower(store, self._reader, fetcher, self._clock, self._desk.release)
         self._rpc = rpc
+        self._reader = ChainReader(rpc, network, signer.address)
+        self._bell = Bell()
+        store.heard = self._bell.ring
+        self._metrics = Metrics()
+        self._balance = Balance(self._reader, network, signer.address, self._head)
+        self._desk = Desk(
+            store,
+            network,
+            self._clock,
+            self._balance.read,
+            self._wake,
+            poster.vet,
+            _tiers(settings),
+        )
+        self._follower = Follower(store, self._reader, fetcher, self._clock, self._desk.release, self._desk.confirm)
+        self._courier = Courier(store, self._clock, poster.post, self._bell)
         self._sender = Sender(
             rpc,
             store,
@@ -114,6 +135,7 @@ class Gateway:
             caps=FeeCaps(settings.fees.max_fee),
             budget=DayBudget(settings.fees.day_budget),
         )
+        self._publisher = Publisher(store, OgpuPinner(network.pin_url, pinning), self._clock, self._bell, self._wake)
 
     async def serve(self) -> None:
         await self._desk.restore()
@@ -121,60 +143,86 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sender.run(), name="sender")
             group.create_task(watcher.run(), name="watcher")
-            group.create_task(self._pin(), name="pinning")
+            group.create_task(self._publisher.run(), name="pinning")
+            group.create_task(self._courier.run(), name="webhooks")
             group.create_task(self._look_again(), name="sweep")
             group.create_task(self._listen(), name="http")
 
     async def _listen(self) -> None:
         chosen = self._settings.gateway
-        app = create_app(self._store, self._desk, currency=self._network.currency, body_limit=chosen.body_limit)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=chosen.host,
-                port=chosen.port,
-                log_config=None,
-                lifespan="off",
-                http="h11",
-                h11_max_incomplete_event_size=HEADER_LIMIT,
-                limit_concurrency=CONNECTIONS,
-                timeout_graceful_shutdown=5,
-                server_header=False,
-            )
-        )
+        if chosen.metrics_port:
+            self._metrics.serve(chosen.host, chosen.metrics_port)
         log.info("gateway_started", client=self._client, network=self._network.name)
-        await server._serve()  # `serve` would take the signals, which are the command's
+        await listen(create_app(self._api(), body_limit=chosen.body_limit), chosen.host, chosen.port)
+
+    def _api(self) -> Api:
+        chosen = self._settings.gateway
+        place = httpx.URL(chosen.public_url or f"http://{chosen.host}:{chosen.port}")
+        site = Site(place.netloc.decode(), str(place), self._network.chain_id, chosen.sign_in_budget)
+        return Api(
+            store=self._store,
+            desk=self._desk,
+            streams=Streams(self._store, self._bell),
+            rates=Rates(),
+            signin=SignIn(self._store, self._clock, site),
+            metrics=self._metrics,
+            clock=self._clock,
+            currency=self._network.currency,
+            secure=place.scheme == "https",
+        )
 
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         self._head.block = block
         await self._sender.observe(block, facts)
         await self._follower.deliver(block, facts)
 
-    async def _balance(self) -> Wei:
-        balance: Wei = await self._reader.read(self._network.vault, "Vault.balanceOf", self._client)
-        return balance
-
     def _wake(self) -> None:
-        self._unpinned.set()
-
-    async def _pin(self) -> None:
-        """Publish the configs of new orders; their transactions wait for it."""
-        while True:
-            self._unpinned.clear()
-            for order in await self._store.live():
-                if order.pinned or order.state is not OrderState.CREATED:
-                    continue
-                try:
-                    await self._pinner.pin("taskConfig.json", await self._store.config(order.id) or b"")
-                    await self._store.move(order, "pinned", at=self._clock.now(), pinned=True)
-                except (PinError, StoreError) as error:  # one that ended meanwhile needs no pin
-                    log.warning("config_not_pinned", order=order.id, code=error.code)
-            self._sender.wake()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._unpinned.wait(), LOOK_S)
+        self._sender.wake()
 
     async def _look_again(self) -> None:
+        """Hold orders against the chain in turn, and tell the operator how things stand."""
+        position = 0
         while True:
-            await self._clock.sleep(LOOK_S)
-            for order in await self._store.live():
+            found = await self._store.unsettled(position, limit=LOOK_AT)
+            for _, order in found:
                 await self._follower.look(order)
+            position = found[-1][0] if len(found) == LOOK_AT else 0
+            await self._measure()
+            await self._clock.sleep(LOOK_S)
+
+    async def _measure(self) -> None:
+        for state, number in (await self._store.counts()).items():
+            self._metrics.orders.labels(state).set(number)
+        for outcome, number in self._courier.told.items():
+            self._metrics.webhooks.labels(outcome).set(number)
+        if self._head.block is not None:
+            self._metrics.head.set(self._head.block.number)
+        if (known := self._balance.known) is not None:
+            self._metrics.balance.set(known / COIN)
+
+
+def _tiers(settings: Settings) -> dict[str, Quota]:
+    chosen = settings.gateway.tiers.items()
+    return {**TIERS, **{name: Quota(one.hourly, one.concurrent, one.batches) for name, one in chosen}}
+
+
+class Balance:
+    """What the client has in the Vault, in wei: asked once a block, however many orders come."""
+
+    def __init__(self, reader: ChainReader, network: Network, client: Address, head: Head) -> None:
+        self._reader = reader
+        self._network = network
+        self._client = client
+        self._head = head
+        self._at: Block | None = None
+        self._asking = asyncio.Lock()
+        self.known: Wei | None = None
+
+    async def read(self) -> Wei:
+        """Raises ChainError."""
+        async with self._asking:
+            if self.known is None or self._at is None or self._at is not self._head.block:
+                at = self._head.block
+                found: Wei = await self._reader.read(self._network.vault, "Vault.balanceOf", self._client)
+                self.known, self._at = found, at
+            return self.known

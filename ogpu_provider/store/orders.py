@@ -1,30 +1,39 @@
-"""The gateway's file: orders, transactions, models and keys. An order and its transaction commit together."""
+"""The gateway's file. An order, its transaction, its line of history and what its user is told commit together."""
 
 import json
 import sqlite3
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 from ogpu_provider.domain.errors import StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Intent, IntentRow
-from ogpu_provider.domain.order import ApiKey, Model, Order, OrderEvent, OrderState
+from ogpu_provider.domain.order import Order, OrderEvent, OrderState, Quota
 from ogpu_provider.domain.units import Address, Hash, Wei
 from ogpu_provider.store.database import Database
-from ogpu_provider.store.outbox import OutboxWriter, add, insert_sql, plan_intent
+from ogpu_provider.store.deliveries import Deliveries, note_deliveries
+from ogpu_provider.store.members import Members
+from ogpu_provider.store.outbox import OutboxWriter, add, plan_intent
 from ogpu_provider.store.rows import Row, Values, intent_of
 
 SCHEMA = "gateway"
 _COLUMNS = tuple(f.name for f in fields(Order))
 _DAY = 86_400
+_HOUR = 3600
+_LIVE = "state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')"
 
 
-class GatewayStore(OutboxWriter):
+class GatewayStore(Members, Deliveries, OutboxWriter):
     """Implements the sender's `Outbox` too; an intent waits until its order's config is pinned.
 
-    Every method may raise StoreError.
+    `heard` is called after each line of history that is durable. Every method may raise StoreError.
     """
+
+    def __init__(self, database: Database, heard: Callable[[], None] = lambda: None) -> None:
+        super().__init__(database)
+        self.heard = heard
 
     @classmethod
     async def open(cls, path: Path, *, chain_id: int, client: Address) -> Self:
@@ -54,53 +63,30 @@ class GatewayStore(OutboxWriter):
             await database.open()
         return cls(database)
 
-    # what users have
-
-    async def put_model(self, model: Model) -> None:
-        values = asdict(model) | {"price": str(model.price)}
-        sql = insert_sql("models", values, "OR REPLACE")
-        await self._database.write(lambda c: c.execute(sql, tuple(values.values())))
-
-    async def drop_model(self, model_id: str) -> bool:
-        return await self._database.write(
-            lambda c: c.execute("DELETE FROM models WHERE id = ?", (model_id,)).rowcount == 1
-        )
-
-    async def models(self) -> list[Model]:
-        return await self._all("SELECT * FROM models ORDER BY id", _model_of)
-
-    async def model(self, model_id: str) -> Model | None:
-        return await self._one("SELECT * FROM models WHERE id = ?", _model_of, model_id)
-
-    async def add_key(self, key: ApiKey) -> None:
-        budget = None if key.day_budget is None else str(key.day_budget)
-        values = asdict(key) | {"scopes": json.dumps(key.scopes), "day_budget": budget}
-        await self._database.write(lambda c: add(c, "keys", values))
-
-    async def keys(self) -> list[ApiKey]:
-        return await self._all("SELECT * FROM keys ORDER BY created_at", _key_of)
-
-    async def key_of(self, digest: str) -> ApiKey | None:
-        return await self._one("SELECT * FROM keys WHERE digest = ?", _key_of, digest)
-
-    async def revoke_key(self, key_id: str, *, at: float) -> bool:
-        sql = "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
-        return await self._database.write(lambda c: c.execute(sql, (at, key_id)).rowcount == 1)
-
     # orders
 
     async def create(
-        self, order: Order, config: bytes, intent: Intent, *, budget: Wei | None, once: tuple[str, str] | None
+        self,
+        order: Order,
+        config: bytes,
+        intent: Intent,
+        *,
+        budget: Wei | None,
+        quota: Quota | None,
+        once: tuple[str, str] | None,
     ) -> Order:
         """Commit an order, its transaction and its idempotency record together, and return the order.
 
         `once`: idempotency key and fingerprint of the request; the same pair again returns the first order. Raises
-        StoreError gateway.reused_key for another request under the same key, gateway.budget where the day's is spent.
+        StoreError gateway.reused_key for another request under the same key, gateway.budget where the day's is spent,
+        gateway.hourly and gateway.concurrent where the quota is.
         """
 
         def work(connection: sqlite3.Connection) -> Order:
             if once and (first := _first(connection, order.owner, *once)):
                 return first
+            if quota is not None:
+                _check_quota(connection, order, quota)
             if budget is not None and _spent(connection, order) + order.payment > budget:
                 raise StoreError("the key's budget for today is spent", code="gateway.budget")
             add(connection, "orders", _values(order))
@@ -112,9 +98,20 @@ class GatewayStore(OutboxWriter):
             _note(connection, order, "created", {"config": order.config_url})
             return order
 
-        return await self._database.write(work)
+        made = await self._database.write(work)
+        self.heard()
+        return made
 
-    async def move(self, order: Order, kind: str, *, at: float, intent: Intent | None = None, **changes: Any) -> Order:
+    async def move(
+        self,
+        order: Order,
+        kind: str,
+        *,
+        at: float,
+        intent: Intent | None = None,
+        detail: Mapping[str, object] | None = None,
+        **changes: Any,
+    ) -> Order:
         """Save changed fields with their line of history, and the transaction that they ask for."""
         moved = replace(order, **changes, updated_at=at)
 
@@ -126,10 +123,12 @@ class GatewayStore(OutboxWriter):
                 raise StoreError(f"{order.id} was moved by somebody else", code="store.stale")
             if intent is not None:
                 plan_intent(connection, intent, at)
-            _note(connection, moved, kind, json.loads(json.dumps(changes, default=str)))
+            _note(connection, moved, kind, json.loads(json.dumps({**changes, **(detail or {})}, default=str)))
             return moved
 
-        return await self._database.write(work)
+        made = await self._database.write(work)
+        self.heard()
+        return made
 
     async def order(self, order_id: str, *, owner: str | None = None) -> Order | None:
         """With an `owner`, None for what belongs to another."""
@@ -140,26 +139,48 @@ class GatewayStore(OutboxWriter):
         return await self._one("SELECT * FROM orders WHERE address = ?", _order_of, address)
 
     async def live(self) -> list[Order]:
-        sql = "SELECT * FROM orders WHERE state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED') ORDER BY seq"
-        return await self._all(sql, _order_of)
+        """Those that are not over."""
+        return await self._all(f"SELECT * FROM orders WHERE {_LIVE} ORDER BY seq", _order_of)  # noqa: S608
+
+    async def unpinned(self, *, limit: int) -> list[Order]:
+        """Those whose config is to be published, the oldest first."""
+        sql = "SELECT * FROM orders WHERE pinned = 0 AND state = 'CREATED' ORDER BY seq LIMIT ?"
+        return await self._all(sql, _order_of, limit)
+
+    async def unsettled(self, after: int, *, limit: int) -> list[tuple[int, Order]]:
+        """On chain and not over, or failed and not refunded; with their positions, behind position `after`."""
+        sql = (
+            f"SELECT * FROM orders WHERE seq > ? AND address IS NOT NULL AND ({_LIVE} "  # noqa: S608
+            "OR (state = 'FAILED' AND NOT refunded)) ORDER BY seq LIMIT ?"
+        )
+        return await self._all(sql, lambda row: (row["seq"], _order_of(row)), after, limit)
 
     async def orders(
-        self, owner: str, *, state: OrderState | None, model_id: str | None, offset: int, limit: int
+        self,
+        owner: str,
+        *,
+        state: OrderState | None = None,
+        model_id: str | None = None,
+        user_address: str | None = None,
+        offset: int = 0,
+        limit: int = 20,
     ) -> tuple[list[Order], int]:
         """A page of an owner's orders, newest first, and how many there are."""
-        where = "WHERE owner = ? AND state = coalesce(?, state) AND model_id = coalesce(?, model_id)"
-        page = f"SELECT * FROM orders {where} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
-        total = f"SELECT count(*) AS n FROM orders {where}"  # noqa: S608
-        found = await self._all(page, _order_of, owner, state, model_id, limit, offset)
-        return found, await self._one(total, lambda row: int(row["n"]), owner, state, model_id) or 0
+        asked = {"state": state, "model_id": model_id, "user_address": user_address}
+        chosen = {name: value for name, value in asked.items() if value is not None}
+        where = " AND ".join(["owner = ?", *(f"{name} = ?" for name in chosen)])
+        page = f"SELECT * FROM orders WHERE {where} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
+        total = f"SELECT count(*) AS n FROM orders WHERE {where}"  # noqa: S608
+        found = await self._all(page, _order_of, owner, *chosen.values(), limit, offset)
+        return found, await self._one(total, lambda row: int(row["n"]), owner, *chosen.values()) or 0
 
-    async def usage(self, owner: str, *, since: float) -> tuple[int, int]:
-        """How many orders were made at or after `since` (unix seconds), and how many are not over."""
+    async def usage(self, owner: str, *, since: float) -> tuple[int, float]:
+        """How many orders were made at or after `since`, and when the first of them was, in unix seconds."""
         sql = (
-            "SELECT coalesce(sum(created_at >= ?), 0) AS made, "
-            "coalesce(sum(state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')), 0) AS live FROM orders WHERE owner = ?"
+            "SELECT count(*) AS n, coalesce(min(created_at), 0) AS first FROM orders "
+            "WHERE owner = ? AND created_at >= ?"
         )
-        return await self._one(sql, lambda row: (row["made"], row["live"]), since, owner) or (0, 0)
+        return await self._one(sql, lambda row: (row["n"], row["first"]), owner, since) or (0, 0.0)
 
     async def config(self, order_id: str) -> bytes | None:
         return await self._one('SELECT body FROM configs WHERE "order" = ?', lambda row: bytes(row["body"]), order_id)
@@ -174,9 +195,26 @@ class GatewayStore(OutboxWriter):
     async def history(self, order_id: str) -> list[OrderEvent]:
         return await self._all('SELECT * FROM events WHERE "order" = ? ORDER BY seq', _event_of, order_id)
 
-    async def events(self, after: int, *, limit: int = 1000) -> list[OrderEvent]:
-        """The history of all orders behind position `after`."""
+    async def events(
+        self, after: int, *, owner: str | None = None, order: str | None = None, limit: int = 1000
+    ) -> list[OrderEvent]:
+        """The history behind position `after`: of all orders, of an owner's, or of one order."""
+        if order is not None:
+            sql = 'SELECT * FROM events WHERE "order" = ? AND seq > ? ORDER BY seq LIMIT ?'
+            return await self._all(sql, _event_of, order, after, limit)
+        if owner is not None:
+            sql = "SELECT * FROM events WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?"
+            return await self._all(sql, _event_of, owner, after, limit)
         return await self._all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", _event_of, after, limit)
+
+    async def last_event(self) -> int:
+        """The newest position in the history of all orders."""
+        return await self._one("SELECT coalesce(max(seq), 0) AS seq FROM events", lambda row: int(row["seq"])) or 0
+
+    async def counts(self) -> dict[str, int]:
+        """Orders by state."""
+        rows = await self._all("SELECT state, count(*) AS n FROM orders GROUP BY state", lambda row: (row[0], row[1]))
+        return dict(rows)
 
     # the chain's side
 
@@ -217,6 +255,23 @@ def _first(connection: sqlite3.Connection, owner: str, key: str, fingerprint: st
     return _order_of(connection.execute("SELECT * FROM orders WHERE id = ?", (row["order"],)).fetchone())
 
 
+def _made(connection: sqlite3.Connection, owner: str, since: float) -> int:
+    sql = "SELECT count(*) FROM orders WHERE owner = ? AND created_at >= ?"
+    return int(connection.execute(sql, (owner, since)).fetchone()[0])
+
+
+def _live(connection: sqlite3.Connection, owner: str) -> int:
+    sql = f"SELECT count(*) FROM orders WHERE owner = ? AND {_LIVE}"  # noqa: S608
+    return int(connection.execute(sql, (owner,)).fetchone()[0])
+
+
+def _check_quota(connection: sqlite3.Connection, order: Order, quota: Quota) -> None:
+    if _made(connection, order.owner, order.created_at - _HOUR) >= quota.hourly:
+        raise StoreError(f"{quota.hourly} tasks an hour", code="gateway.hourly")
+    if _live(connection, order.owner) >= quota.concurrent:
+        raise StoreError(f"{quota.concurrent} tasks at once", code="gateway.concurrent")
+
+
 def _spent(connection: sqlite3.Connection, order: Order) -> Wei:
     """What the owner's orders of the same UTC day cost, without those whose payment came back."""
     day = order.created_at // _DAY * _DAY
@@ -227,6 +282,8 @@ def _spent(connection: sqlite3.Connection, order: Order) -> Wei:
 def _note(connection: sqlite3.Connection, order: Order, kind: str, detail: Values) -> None:
     line: Values = {"order": order.id, "owner": order.owner, "at": order.updated_at, "kind": kind}
     add(connection, "events", line | {"detail": json.dumps(detail)})
+    (written,) = connection.execute("SELECT last_insert_rowid()").fetchone()
+    note_deliveries(connection, order, kind, written)
 
 
 def _values(order: Order) -> Values:
@@ -237,16 +294,6 @@ def _order_of(row: Row) -> Order:
     values = {name: row[name] for name in _COLUMNS}
     values |= {"state": OrderState(row["state"]), "payment": int(row["payment"])}
     return Order(**values | {"pinned": bool(row["pinned"]), "refunded": bool(row["refunded"])})
-
-
-def _model_of(row: Row) -> Model:
-    return Model(row["id"], Address(row["source"]), row["function"], int(row["price"]), row["description"])
-
-
-def _key_of(row: Row) -> ApiKey:
-    values = {f.name: row[f.name] for f in fields(ApiKey)}
-    budget = None if row["day_budget"] is None else int(row["day_budget"])
-    return ApiKey(**values | {"scopes": tuple(json.loads(row["scopes"])), "day_budget": budget})
 
 
 def _event_of(row: Row) -> OrderEvent:

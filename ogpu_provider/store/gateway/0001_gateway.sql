@@ -30,6 +30,8 @@ CREATE TABLE intents (
 ) STRICT;
 
 CREATE INDEX intents_open ON intents (seq) WHERE state NOT IN ('confirmed', 'reverted', 'abandoned');
+CREATE INDEX intents_paid ON intents (updated_at)
+    WHERE state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL;
 CREATE INDEX intents_by_subject ON intents (subject, seq);
 
 CREATE TABLE signed (
@@ -53,7 +55,9 @@ CREATE TABLE models (
     source      TEXT NOT NULL,
     function    TEXT NOT NULL,
     price       TEXT NOT NULL,
-    description TEXT NOT NULL
+    description TEXT NOT NULL,
+    auto_confirm INTEGER NOT NULL,
+    environments TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE keys (
@@ -64,7 +68,17 @@ CREATE TABLE keys (
     scopes     TEXT NOT NULL,
     day_budget TEXT,
     created_at REAL NOT NULL,
-    revoked_at REAL
+    revoked_at REAL,
+    address    TEXT UNIQUE,
+    secrets    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Sign-ins with a wallet: messages to be signed, and tokens of those who did.
+CREATE TABLE challenges (nonce TEXT PRIMARY KEY, message TEXT NOT NULL, expires_at REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE sessions (
+    digest     TEXT PRIMARY KEY,
+    key        TEXT NOT NULL REFERENCES keys (id),
+    expires_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE orders (
@@ -81,6 +95,8 @@ CREATE TABLE orders (
     config_url  TEXT    NOT NULL,
     created_at  REAL    NOT NULL,
     updated_at  REAL    NOT NULL,
+    callback_url TEXT   NOT NULL,
+    user_address TEXT   NOT NULL,
     pinned      INTEGER NOT NULL,
     address     TEXT,
     provider    TEXT,
@@ -93,7 +109,9 @@ CREATE TABLE orders (
 
 CREATE UNIQUE INDEX orders_by_address ON orders (address) WHERE address IS NOT NULL;
 CREATE INDEX orders_by_owner ON orders (owner, seq);
-CREATE INDEX orders_live ON orders (seq) WHERE state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED');
+CREATE INDEX orders_by_day ON orders (owner, created_at);
+CREATE INDEX orders_live ON orders (owner, seq) WHERE state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED');
+CREATE INDEX orders_unpinned ON orders (seq) WHERE pinned = 0 AND state = 'CREATED';
 
 CREATE TABLE configs ("order" TEXT PRIMARY KEY REFERENCES orders (id), body BLOB NOT NULL) STRICT;
 CREATE TABLE results ("order" TEXT PRIMARY KEY REFERENCES orders (id), body BLOB NOT NULL) STRICT;
@@ -117,3 +135,31 @@ CREATE TABLE events (
 ) STRICT;
 
 CREATE INDEX events_by_order ON events ("order", seq);
+CREATE INDEX events_by_owner ON events (owner, seq);
+
+CREATE TABLE deliveries (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    id      TEXT    NOT NULL UNIQUE,
+    owner   TEXT    NOT NULL,
+    "order" TEXT    NOT NULL REFERENCES orders (id),
+    url     TEXT    NOT NULL,
+    kind    TEXT    NOT NULL,
+    body    BLOB    NOT NULL,
+    made_at REAL    NOT NULL,
+    next_at REAL    NOT NULL,
+    tries   INTEGER NOT NULL,
+    state   TEXT    NOT NULL,
+    answer  TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX deliveries_due ON deliveries (next_at) WHERE state = 'pending';
+CREATE INDEX deliveries_by_url ON deliveries (url, owner);
+
+-- Endpoints that are told nothing any more.
+CREATE TABLE disabled (
+    owner TEXT NOT NULL,
+    url   TEXT NOT NULL,
+    at    REAL NOT NULL,
+    why   TEXT NOT NULL,
+    PRIMARY KEY (owner, url)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,34 @@
+"""What an operator watches of the gateway, as Prometheus reads it, on a port of its own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "ogpu_gateway_requests_total",
+            "Answers of the Tasks API.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "ogpu_gateway_request_seconds", "Time to answer.", ("route",), buckets=_BUCKETS, registry=self.registry
+        )
+        self.orders = Gauge("ogpu_gateway_orders", "Orders by state.", ("state",), registry=self.registry)
+        self.balance = Gauge(
+            "ogpu_gateway_vault_balance_coin", "What the client has in the Vault.", registry=self.registry
+        )
+        self.webhooks = Gauge(
+            "ogpu_gateway_webhook_tries",
+            "Webhooks told since the start, by outcome.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.head = Gauge("ogpu_gateway_head_block", "Newest block that was read.", registry=self.registry)
+
+    def serve(self, host: str, port: int) -> None:
+        """On a thread of its own, until the process ends. Raises OSError."""
+        start_http_server(port, host, registry=self.registry)

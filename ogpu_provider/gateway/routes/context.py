@@ -1,0 +1,62 @@
+"""What the routes work with."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.order import ApiKey, Order
+from ogpu_provider.gateway import problems
+from ogpu_provider.gateway.access import Guard
+from ogpu_provider.gateway.desk import Desk
+from ogpu_provider.gateway.metrics import Metrics
+from ogpu_provider.gateway.problems import Problem
+from ogpu_provider.gateway.rates import Rates
+from ogpu_provider.gateway.signin import SignIn
+from ogpu_provider.gateway.streams import Streams
+from ogpu_provider.store.orders import GatewayStore
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    store: GatewayStore
+    desk: Desk
+    streams: Streams
+    rates: Rates
+    signin: SignIn
+    metrics: Metrics
+    clock: Clock
+    currency: str
+    secure: bool
+    """Whether people come by https, so that cookies are for that only."""
+
+    def key(self, scope: str) -> Any:
+        """A route's parameter: the key that asks, which has `scope`. Counted as a request."""
+        guard = Guard(self.store, self.clock, scope)
+
+        async def counted(request: Request, authorization: Annotated[str, Header()] = "") -> ApiKey:
+            found = await guard(request, authorization)
+            await self.rates.request(found.id)
+            return found
+
+        return Depends(counted)
+
+    async def own(self, key: ApiKey, task_id: str) -> Order:
+        """Raises Problem 404, also for what belongs to another key."""
+        order = await self.store.order(task_id, owner=key.id)
+        if order is None:
+            raise Problem(404, "task.unknown", "no such task")
+        return order
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How a route documents what it may refuse with."""
+    every = (400, 401, 403, 422, 429, 500, 503, *statuses)
+    return {
+        status: {
+            "description": problems.MEANINGS[status],
+            "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in every
+    }
