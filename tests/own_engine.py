@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,13 +32,24 @@ def need(*programs: str) -> None:
 
 
 class OwnEngine:
-    """`arguments` go to dockerd. `folder` must lie on a file system that overlays can be made of."""
+    """`arguments` go to dockerd. `folder` must lie on a file system that overlays can be made of.
 
-    def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
+    `prefix`: words before dockerd, of a program that becomes it; `environment`: variables beside this process's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        arguments: Sequence[str] = (),
+        *,
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.socket = f"unix://{folder}/docker.sock"
         self._log = folder / "dockerd.log"
+        self._environment = {**os.environ, **(environment or {})}
         self._words = [
-            *("dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
+            *(*prefix, "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
             *("--pidfile", str(folder / "dockerd.pid"), "--host", self.socket, "--bip", "10.199.78.1/24"),
             *arguments,
         ]
@@ -46,7 +57,9 @@ class OwnEngine:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                self._words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
+            )
         give_up = time.monotonic() + _START_S
         ask = ("docker", "--host", self.socket, "info")
         while subprocess.run(ask, capture_output=True, check=False).returncode:

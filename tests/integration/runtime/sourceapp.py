@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}
-FUNCTIONS = ("multiply", "facts", "busy", "crash")
+FUNCTIONS = ("multiply", "facts", "sibling", "busy", "crash")
 
 
 def openapi() -> bytes:
@@ -29,6 +29,11 @@ def facts(_data: object) -> object:
         "no_new_privileges": status["NoNewPrivs"].strip(),
         "init": Path("/proc/1/cmdline").read_text().split("\0")[0],
     }
+
+
+def sibling(_data: object) -> object:
+    with urllib.request.urlopen(f"{os.environ['OLLAMA_HOST']}/openapi.json", timeout=10) as answer:
+        return answer.status
 
 
 def post(task: str, result: object) -> None:
@@ -54,7 +59,7 @@ class Routes(BaseHTTPRequestHandler):
             return self.reply(404, b"{}")
         if function == "multiply" and not all(isinstance(data.get(name), int) for name in "ab"):
             return self.reply(422, b"{}")
-        result = {"result": data["a"] * data["b"]} if function == "multiply" else facts(data)
+        result = {"result": data["a"] * data["b"]} if function == "multiply" else globals()[function](data)
         print("run", function, task)
         threading.Thread(target=post, args=(task, result)).start()
         return self.reply(202, json.dumps({"task_address": task, "status": "accepted"}).encode())

@@ -2,103 +2,41 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 import pytest
 
-from ogpu_provider.devnet.registry import ImageRegistry
-from ogpu_provider.devnet.tools import ensure_compose
-from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
-from ogpu_provider.runtime.callback import CallbackServer
-from ogpu_provider.runtime.compose.policy import Limits
-from ogpu_provider.runtime.composer import Composer, discover
-from ogpu_provider.runtime.egress.guard import EgressSettings, Guard, problem
-from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.isolation import Isolation, IsolationSettings
-from ogpu_provider.runtime.project_settings import ProjectSettings
-from ogpu_provider.runtime.projects import Projects
-from tests.own_engine import OwnEngine, namespace, need
-from tests.runtime_host import PYTHON, Inbox, home_of_stdlib, source_tar
+from ogpu_provider.runtime.egress.guard import problem
+from ogpu_provider.runtime.isolation import Isolation
+from tests.own_engine import need
+from tests.own_host import OwnHost, own_host
+from tests.runtime_host import PYTHON
 
 pytestmark = pytest.mark.docker
 SOURCE, TASK = Address("0x" + "5C" * 20), Address("0x" + "7C" * 20)
 RUNTIMES = {"runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=host"]}}}
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """An engine with the source's image in a registry, and the parts of a daemon beside it."""
-
-    own: OwnEngine
-    engine: Engine
-    projects: Projects
-    inbox: Inbox
-    spec: ProjectSpec
-    instance: str
-
-
 @pytest.fixture
-async def room() -> AsyncIterator[Room]:
+async def room() -> AsyncIterator[OwnHost]:
     need("runsc")
-    folder = Path(tempfile.mkdtemp(prefix="ogpu-engine-"))
-    (folder / "daemon.json").write_text(json.dumps(RUNTIMES))
-    with namespace():
-        own = OwnEngine(folder, ["--config-file", str(folder / "daemon.json")])
-        try:
-            await asyncio.to_thread(own.start)
-            async with ImageRegistry(folder / "registry") as registry:
-                spec = ProjectSpec(SOURCE, Environment.CPU, await asyncio.to_thread(_published, own, registry.address))
-                engine, inbox = Engine(own.socket), Inbox()
-                async with CallbackServer(await engine.bridge_gateway(), 0, b"s" * 32, inbox) as callback:
-                    composer = Composer(await discover(await ensure_compose()), folder / "home", own.socket)
-                    settings = ProjectSettings(
-                        instance="levels",
-                        data_dir=folder / "provider",
-                        provider=Address("0x" + "ab" * 20),
-                        ready_timeout=60.0,
-                        stop_grace=1,
-                        limits=Limits(memory=512 << 20, cpus=2.0, pids=256, private_registries=True),
-                        isolation=IsolationSettings(Isolation.GVISOR),
-                    )
-                    projects = Projects(
-                        engine,
-                        composer,
-                        settings,
-                        callback_url=callback.url,
-                        clock=SystemClock(),
-                        guard=Guard("levels", EgressSettings()),
-                    )
-                    try:
-                        yield Room(own, engine, projects, inbox, spec, "levels")
-                    finally:
-                        await projects.down(SOURCE)
-                        await projects.aclose()
-        finally:
-            await asyncio.to_thread(own.stop)
-            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="ogpu-levels-") as folder:
+        config = Path(folder) / "daemon.json"
+        config.write_text(json.dumps(RUNTIMES))
+        async with own_host("levels", ["--config-file", str(config)], isolation=Isolation.GVISOR) as made:
+            yield made
 
 
-def _published(own: OwnEngine, registry: str) -> bytes:
-    """Put the source's image into the registry; its compose file."""
-    api = docker.APIClient(base_url=own.socket, version="auto")
-    changes = [f'CMD ["{PYTHON}", "/app/main.py"]', f"ENV PYTHONHOME={home_of_stdlib()} PYTHONUNBUFFERED=1"]
-    api.import_image_from_data(source_tar(), repository=f"{registry}/test/source", tag="1", changes=changes)
-    api.push(f"{registry}/test/source", tag="1")
-    api.close()
-    return f'services: {{app: {{image: "{registry}/test/source:1", ports: ["${{PORT}}:5555"]}}}}'.encode()
-
-
-async def test_gvisor_takes_a_task_and_posts_its_result(room: Room) -> None:
-    await room.projects.up(room.spec)
+async def test_gvisor_takes_a_task_and_posts_its_result(room: OwnHost) -> None:
+    compose = f'services: {{app: {{image: "{room.image()}", ports: ["${{PORT}}:5555"]}}}}'.encode()
+    await room.projects.up(ProjectSpec(SOURCE, Environment.CPU, compose))
     (container,) = await room.engine.containers({"ogpu.source": SOURCE})
     assert container.raw["HostConfig"]["Runtime"] == "runsc"
     version = await room.engine.ask(lambda api: _said(api, container.id, "print(open('/proc/version').read())"))
