@@ -14,7 +14,9 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "histories": (10, 200, 20_000),  # tests/crash/test_invariants.py
     "transaction histories": (8, 60, 5_000),  # tests/unit/chain/test_sender.py
     "store histories": (5, 25, 1_000),  # tests/contracts/test_store.py
+    "closed intents": (2_000, 100_000, 1_000_000),  # tests/unit/store/test_old_journal.py
     "fault blocks": (50, 300, 10_000),  # tests/faults/test_rpc_faults.py
+    "engine files": (1, 24, 1_000),  # tests/security/test_generated_in_engine.py
     "compose files": (500, 5_000, 200_000),  # tests/security/test_generated_compose.py
 }
 SOAK_LIMIT_S = 4 * 3600

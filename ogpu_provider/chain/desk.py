@@ -21,6 +21,9 @@ from ogpu_provider.domain.units import Address, Wei
 
 log = structlog.get_logger(__name__)
 
+REMEMBERED = 10_000
+"""Closed transactions from which a start learns gas limits: it takes no longer, the older a journal is."""
+
 
 class TxSigner(Protocol):
     """Raises KeyRefused for what its policy does not allow."""
@@ -61,7 +64,6 @@ class Desk:
         self._gas = gas
         self._budget = budget
         self._spent = False
-        self._spent = False
         self.suggestion: Suggestion | None = None
         """What the node would pay; None until it was asked."""
 
@@ -71,14 +73,12 @@ class Desk:
 
     async def remember(self, outbox: Outbox) -> None:
         """What the journal knows of gas used and of the day's costs, so that a restart changes neither."""
-        since = self._clock.now() - DAY
-        for row, tx in await outbox.closed_since(0.0):
-            assert row.gas_used is not None, "closed_since is about used gas"
-            if not tx.void:
-                used, succeeded = row.gas_used, row.state == "confirmed"
-                self._gas.learn(row.intent.effect, used=used, limit=tx.gas, succeeded=succeeded)
-            if row.updated_at >= since:
-                self._budget.paid(row.updated_at, _cost(row.fee_paid, row.gas_used, tx))
+        for alike in await outbox.gas_used(REMEMBERED):
+            self._gas.learn(
+                alike.effect, used=alike.most, limit=alike.limit, succeeded=alike.succeeded, times=alike.times
+            )
+        for at, amount in await outbox.paid_since(self._clock.now() - DAY):
+            self._budget.paid(at, amount)
 
     async def first(self, flight: Flight) -> SignedTx | None:
         """At the next free nonce; a filler at the nonce that it fills."""
@@ -106,7 +106,8 @@ class Desk:
         if not tx.void:
             effect = flight.row.intent.effect
             self._gas.learn(effect, used=receipt.gas_used, limit=tx.gas, succeeded=receipt.succeeded)
-        self._budget.paid(self._clock.now(), _cost(receipt.fee_paid, receipt.gas_used, tx))
+        cost = receipt.gas_used * tx.max_fee if receipt.fee_paid is None else receipt.fee_paid
+        self._budget.paid(self._clock.now(), cost)
 
     def late(self, row: IntentRow) -> bool:
         """Whether its deadline has passed, by wall time or by chain time."""
@@ -162,7 +163,3 @@ def filler(nonce: int, address: Address, like: str) -> Intent:
 def gap_of(intent: Intent) -> int:
     """The nonce that a filler is for; its key says it."""
     return int(intent.key.rpartition(":")[2])
-
-
-def _cost(fee_paid: Wei | None, gas_used: int, tx: SignedTx) -> Wei:
-    return gas_used * tx.max_fee if fee_paid is None else fee_paid

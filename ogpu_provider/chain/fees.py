@@ -14,6 +14,7 @@ from ogpu_provider.domain.units import Wei
 
 GWEI = 10**9
 DAY = 86_400.0
+MINUTE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +99,29 @@ START_GAS: Mapping[Effect, int] = MappingProxyType(
 
 
 class DayBudget:
-    """What transactions cost within the last day, in wei, and whether one more may be signed."""
+    """What transactions cost within the last day, in wei, and whether one more may be signed.
+
+    Counted by the minute, so that a day is never more than 1,441 figures; a minute counts until all of it is a day old.
+    """
 
     def __init__(self, limit: Wei | None = None) -> None:
         self._limit = limit
-        self._paid: deque[tuple[float, Wei]] = deque()
+        self._paid: deque[tuple[int, Wei]] = deque()
         self._sum = 0
 
     def paid(self, at: float, amount: Wei) -> None:
         """A transaction was paid for at `at` (unix seconds). Called in order of time."""
-        self._paid.append((at, amount))
+        minute = int(at // MINUTE)
+        if self._paid and self._paid[-1][0] >= minute:
+            minute, before = self._paid.pop()
+            self._paid.append((minute, before + amount))
+        else:
+            self._paid.append((minute, amount))
         self._sum += amount
 
     def allows(self, now: float, ceiling: Wei) -> bool:
         """Whether `ceiling`, the most that everything in flight and the next may cost, fits into what is left."""
-        while self._paid and self._paid[0][0] <= now - DAY:
+        while self._paid and (self._paid[0][0] + 1) * MINUTE <= now - DAY:
             self._sum -= self._paid.popleft()[1]
         return self._limit is None or self._sum + ceiling <= self._limit
 
@@ -135,10 +144,10 @@ class GasBook:
         start = START_GAS[effect] if self._seen.get(effect, 0) < self._trust else 0
         return min(max(learnt, start, self._floor.get(effect, 0)), self._cap)
 
-    def learn(self, effect: Effect, *, used: int, limit: int, succeeded: bool) -> None:
-        """Take in a receipt: gas used by a transaction that was allowed `limit`."""
+    def learn(self, effect: Effect, *, used: int, limit: int, succeeded: bool, times: int = 1) -> None:
+        """Take in receipts: the most gas that `times` transactions used which were allowed `limit`."""
         if succeeded:
             self._most[effect] = max(self._most.get(effect, 0), used)
-            self._seen[effect] = self._seen.get(effect, 0) + 1
+            self._seen[effect] = self._seen.get(effect, 0) + times
         elif used * 64 >= limit * 63:  # a call inside leaves a 64th to its caller (EIP-150)
             self._floor[effect] = max(self._floor.get(effect, 0), 2 * limit)

@@ -3,7 +3,7 @@ task's transition and the transaction that it plans commit together."""
 
 from typing import Protocol
 
-from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.intent import GasUsed, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.units import Hash, Wei
 
 
@@ -48,9 +48,13 @@ class Outbox(Protocol):
         """What was ever signed with a nonce, oldest first: all of one intent."""
         ...
 
-    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
-        """Intents closed at or after `at` (unix seconds) whose transaction used gas, with that transaction; oldest
-        first. What they cost counts for the budget, what they used teaches gas limits."""
+    async def paid_since(self, at: float) -> list[tuple[float, Wei]]:
+        """What transactions of intents closed at or after `at` (unix seconds) have cost, at most an entry a minute;
+        oldest first. Where a node did not say the price, the most that it may have been."""
+        ...
+
+    async def gas_used(self, last: int) -> list[GasUsed]:
+        """What the transactions of the `last` intents used that were closed with a receipt; voids apart."""
         ...
 
     async def intent(self, key: str) -> IntentRow | None: ...

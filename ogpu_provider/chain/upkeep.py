@@ -12,6 +12,7 @@ Compared with the chain, in at most a few round trips:
 """
 
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
 import structlog
 
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 STUCK_BLOCKS = 3
 STUCK_S = 12.0
 """A transaction that lay in the pools for so many blocks and seconds is signed again, dearer."""
+GAPS = 100
+"""So many missing nonces are looked into at a time, whatever number a node gives."""
 REFUSALS = 4
 """So many refusals of the same bytes make a dearer offer, where the account can pay for it."""
 
@@ -210,9 +213,9 @@ class Upkeep:
     async def _fill(self, account: Account) -> None:
         """A nonce that nothing in flight has, while the chain waits for it; believed after some blocks."""
         carried = {flight.row.nonce for flight in self._flights if flight.row.nonce is not None}
-        gaps = [n for n in range(account.nonce, self._flights.next_nonce) if n not in carried]
+        free = (n for n in range(account.nonce, self._flights.next_nonce) if n not in carried)
         observed = self._flights.observed
-        self._gaps = {nonce: self._gaps.get(nonce, observed) for nonce in gaps}
+        self._gaps = {nonce: self._gaps.get(nonce, observed) for nonce in islice(free, GAPS)}
         for nonce, since in self._gaps.items():
             if observed - since < STUCK_BLOCKS:
                 continue

@@ -95,6 +95,20 @@ class SignedTx:
 
 
 @dataclass(frozen=True, slots=True)
+class GasUsed:
+    """`times` closed transactions for `effect` that were allowed `limit` gas, and worked or did not.
+
+    `most`: the most gas that one of them used.
+    """
+
+    effect: Effect
+    limit: int
+    succeeded: bool
+    most: int
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class IntentRow:
     """An intent as the journal has it; `nonce`, `tx_hash` and the block are those of its last signed transaction."""
 

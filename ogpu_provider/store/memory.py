@@ -7,7 +7,7 @@ from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.errors import StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
-from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.intent import Effect, GasUsed, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.learnt import Key, Learnt
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
@@ -88,12 +88,16 @@ class MemoryStore:
             counts[task.state] = counts.get(task.state, 0) + 1
         return counts
 
-    async def save(self, task: Task, step: Transition, *, at: float, boot: str) -> Task:
-        moved, line = moves.advance(task, step, at=at, boot=boot)
+    async def save(self, task: Task, *steps: Transition, at: float, boot: str) -> Task:
+        moved, lines = task, list[JournalLine]()
+        for step in steps:
+            moved, line = moves.advance(moved, step, at=at, boot=boot)
+            lines.append(line)
         self._replace(task, moved)
-        self._lines.append(line)
-        if step.intent is not None:
-            await self.plan(step.intent, at=at)
+        self._lines += lines
+        for step in steps:
+            if step.intent is not None:
+                await self.plan(step.intent, at=at)
         return moved
 
     async def amend(self, task: Task, changes: Mapping[str, object], *, at: float) -> Task:
@@ -229,13 +233,29 @@ class MemoryStore:
     async def signed_at(self, nonce: int) -> list[SignedTx]:
         return [tx for tx in self._signed.values() if tx.nonce == nonce]
 
-    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
+    async def paid_since(self, at: float) -> list[tuple[float, Wei]]:
+        minutes: dict[int, tuple[float, Wei]] = {}
+        for row, used, tx in self._paid():
+            if row.updated_at >= at:
+                before = minutes.get(int(row.updated_at // 60), (0.0, 0))[1]
+                fee = used * tx.max_fee if row.fee_paid is None else row.fee_paid
+                minutes[int(row.updated_at // 60)] = row.updated_at, before + fee
+        return list(minutes.values())
+
+    async def gas_used(self, last: int) -> list[GasUsed]:
+        alike: dict[tuple[Effect, int, bool], list[int]] = {}
+        for row, used, tx in self._paid()[-last:]:
+            if not tx.void:
+                alike.setdefault((row.intent.effect, tx.gas, row.state is IntentState.CONFIRMED), []).append(used)
+        return [GasUsed(*kind, max(used), len(used)) for kind, used in sorted(alike.items())]
+
+    def _paid(self) -> list[tuple[IntentRow, int, SignedTx]]:
         found = [
-            (row, self._signed[row.tx_hash])
+            (row, row.gas_used, self._signed[row.tx_hash])
             for row in self._intents.values()
-            if not row.state.open and row.gas_used is not None and row.updated_at >= at and row.tx_hash in self._signed
+            if not row.state.open and row.gas_used is not None and row.tx_hash in self._signed
         ]
-        return sorted(found, key=lambda pair: pair[0].updated_at)
+        return sorted(found, key=lambda one: one[0].updated_at)
 
     async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
         tx = self._signed.get(tx_hash)

@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import replace
 
 from ogpu_provider.domain.errors import StoreError
-from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.intent import Effect, GasUsed, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.units import Address, Hash, Wei
 from ogpu_provider.store import moves
 from ogpu_provider.store.reading import Reading
@@ -36,13 +36,35 @@ class OutboxReader(Reading):
     async def signed_at(self, nonce: int) -> list[SignedTx]:
         return await self._all("SELECT * FROM signed WHERE nonce = ? ORDER BY seq", signed_of, nonce)
 
-    async def closed_since(self, at: float) -> list[tuple[IntentRow, SignedTx]]:
+    async def paid_since(self, at: float) -> list[tuple[float, Wei]]:
         sql = (
-            "SELECT signed.*, intents.* FROM intents JOIN signed ON signed.hash = intents.tx_hash "
-            "WHERE intents.state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL "
-            "AND updated_at >= ? ORDER BY updated_at"
+            "SELECT updated_at, fee_paid, gas_used, max_fee FROM intents JOIN signed ON signed.hash = intents.tx_hash "
+            "WHERE state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL AND updated_at >= ? "
+            "ORDER BY updated_at"
         )
-        return await self._all(sql, lambda row: (intent_of(row), signed_of(row)), at)
+
+        def work(connection: Connection) -> list[tuple[float, Wei]]:
+            minutes: dict[int, tuple[float, Wei]] = {}
+            for row in connection.execute(sql, (at,)):  # amounts are text: SQLite's sums end at 2^63
+                before = minutes.get(int(row["updated_at"] // 60), (0.0, 0))[1]
+                fee = row["gas_used"] * int(row["max_fee"]) if row["fee_paid"] is None else int(row["fee_paid"])
+                minutes[int(row["updated_at"] // 60)] = row["updated_at"], before + fee
+            return list(minutes.values())
+
+        return await self._database.read(work)
+
+    async def gas_used(self, last: int) -> list[GasUsed]:
+        sql = (
+            "SELECT effect, gas, state = 'confirmed' AS succeeded, max(gas_used) AS most, count(*) AS times "
+            "FROM (SELECT * FROM intents WHERE state IN ('confirmed', 'reverted', 'abandoned') "
+            "AND gas_used IS NOT NULL ORDER BY updated_at DESC LIMIT ?) AS closed "
+            "JOIN signed ON signed.hash = closed.tx_hash WHERE NOT void GROUP BY 1, 2, 3"
+        )
+        return await self._all(
+            sql,
+            lambda row: GasUsed(Effect(row["effect"]), row["gas"], bool(row["succeeded"]), row["most"], row["times"]),
+            last,
+        )
 
     async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
         sql = "SELECT intents.* FROM intents JOIN signed ON signed.intent_key = intents.key WHERE signed.hash = ?"

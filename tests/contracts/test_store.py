@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from ogpu_provider.chain.outbox import Outbox
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.errors import StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
-from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
+from ogpu_provider.domain.intent import Effect, GasUsed, Intent, IntentState, SignedTx
 from ogpu_provider.domain.source import (
     DeliveryMethod,
     Environment,
@@ -438,19 +439,30 @@ async def test_the_longest_of_the_last_runs_is_remembered(store: Store) -> None:
 
 
 async def test_what_was_paid_and_used_is_found_again(store: Store) -> None:
-    for n, at in ((1, 5.0), (2, 6.0), (3, 4.0)):
+    much = 10**19  # more than SQLite's integers hold
+    ends: dict[int, tuple[IntentState, float, dict[str, Any]]] = {
+        1: (IntentState.CONFIRMED, 125.0, {"gas_used": 100, "fee_paid": much}),
+        2: (IntentState.ABANDONED, 126.0, {"gas_used": 21, "fee_paid": 5}),  # by a void
+        3: (IntentState.CONFIRMED, 60.0, {"gas_used": 90, "fee_paid": None}),
+        4: (IntentState.REVERTED, 186.0, {"gas_used": 30, "fee_paid": 7}),
+        5: (IntentState.CONFIRMED, 187.0, {}),  # by another path, unsent
+    }
+    for n, (state, at, found) in ends.items():
         await store.plan(intent(n), at=1.0)
-        await store.put_signed(replace(signed(n, n, intent(n).key), void=n == 2))
-        if n != 3:
-            await store.set_state(intent(n).key, IntentState.CONFIRMED, at=at, gas_used=n, fee_paid=10 * n)
-    found = await store.closed_since(0.0)
-    assert [(row.gas_used, row.fee_paid, tx.hash, tx.void) for row, tx in found] == [
-        (1, 10, hash_of(1), False),
-        (2, 20, hash_of(2), True),
-    ]
-    assert [row.gas_used for row, _ in await store.closed_since(6.0)] == [2]
-    assert [tx.hash for tx in await store.signed_at(3)] == [hash_of(3)]
+        if found:
+            await store.put_signed(replace(signed(n, n, intent(n).key), void=n == 2, gas=1000, max_fee=3))
+        await store.set_state(intent(n).key, state, at=at, **found)
+    await store.plan(intent(6), at=1.0)
+    await store.put_signed(replace(signed(6, 6, intent(6).key), gas=1000))
+    await store.set_state(intent(6).key, IntentState.MINED, at=188.0, gas_used=77, fee_paid=8)
+    assert await store.paid_since(0.0) == [(60.0, 90 * 3), (126.0, much + 5), (186.0, 7)]
+    assert await store.paid_since(126.0) == [(126.0, 5), (186.0, 7)]
+    alike = [GasUsed(Effect.ATTEMPT, 1000, False, 30, 1), GasUsed(Effect.ATTEMPT, 1000, True, 100, 2)]
+    assert sorted(await store.gas_used(100), key=lambda one: one.most) == alike
+    assert await store.gas_used(1) == alike[:1], "the last one"
+    assert await store.gas_used(2) == alike[:1], "and a void before it"
     assert await store.signed_at(9) == []
+    assert [tx.hash for tx in await store.signed_at(3)] == [hash_of(3)]
 
 
 @pytest.mark.parametrize("end", [IntentState.CONFIRMED, IntentState.REVERTED, IntentState.ABANDONED])

@@ -92,6 +92,8 @@ CREATE TABLE intents (
 ) STRICT;
 
 CREATE INDEX intents_open ON intents (seq) WHERE state NOT IN ('confirmed', 'reverted', 'abandoned');
+CREATE INDEX intents_paid ON intents (updated_at)
+    WHERE state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL;
 CREATE INDEX intents_by_subject ON intents (subject, seq);
 
 CREATE TABLE signed (

@@ -1,3 +1,5 @@
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,15 +84,30 @@ def test_a_days_budget_counts_what_was_paid_and_what_may_still_be() -> None:
     budget = DayBudget(100)
     assert budget.allows(0.0, 100)
     assert not budget.allows(0.0, 101)
-    budget.paid(0.0, 60)
-    budget.paid(10.0, 30)
-    assert budget.allows(10.0, 10)
-    assert not budget.allows(10.0, 11)
-    assert not budget.allows(DAY - 1, 11)
-    assert budget.allows(DAY, 70)
-    assert not budget.allows(DAY, 71)
-    assert budget.allows(DAY + 10, 100)
+    budget.paid(59.0, 50)
+    budget.paid(0.0, 10)
+    budget.paid(60.0, 30)
+    assert budget.allows(60.0, 10)
+    assert not budget.allows(60.0, 11)
+    assert not budget.allows(DAY + 59.9, 11), "a minute counts until all of it is a day old"
+    assert budget.allows(DAY + 60, 70)
+    assert not budget.allows(DAY + 119.9, 71)
+    assert budget.allows(DAY + 120, 100)
+    assert not budget.allows(DAY + 120, 101)
     assert DayBudget().allows(0.0, 10**30)
+
+
+def test_a_days_budget_holds_no_more_than_a_days_minutes() -> None:
+    """Whatever a day's transactions are, and whatever order a clock that was set back gives them."""
+    budget = DayBudget(10**9)
+    tracemalloc.start()
+    for n in range(200_000):
+        budget.paid(1_800_000_000.0 + n * DAY / 200_000, 1)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 500_000
+    assert budget.allows(1_800_000_000.0 + DAY - 1, 10**9 - 200_000)
+    assert not budget.allows(1_800_000_000.0 + DAY - 1, 10**9 - 199_999)
 
 
 @given(base_fee=st.integers(1, 10**12), suggestion=SUGGESTION)
@@ -113,6 +130,16 @@ def test_a_limit_falls_only_after_some_receipts() -> None:
         book.learn(Effect.ATTEMPT, used=used, limit=600_000, succeeded=True)
     assert book.limit(Effect.ATTEMPT) == 113_000
     assert book.limit(Effect.REGISTER) == START_GAS[Effect.REGISTER]
+
+
+def test_receipts_alike_are_learnt_at_once() -> None:
+    one, many = GasBook(trust=3), GasBook(trust=3)
+    for _ in range(3):
+        one.learn(Effect.ATTEMPT, used=80_000, limit=600_000, succeeded=True)
+    many.learn(Effect.ATTEMPT, used=80_000, limit=600_000, succeeded=True, times=2)
+    assert many.limit(Effect.ATTEMPT) == START_GAS[Effect.ATTEMPT]
+    many.learn(Effect.ATTEMPT, used=80_000, limit=600_000, succeeded=True)
+    assert one.limit(Effect.ATTEMPT) == many.limit(Effect.ATTEMPT) == 100_000
 
 
 def test_a_limit_rises_at_once() -> None:
@@ -156,10 +183,13 @@ def test_the_limits_before_anything_was_seen() -> None:
         Effect.CANCEL_UNBONDING: 300_000,
         Effect.CLAIM: 300_000,
         Effect.WITHDRAW: 300_000,
+        Effect.PUBLISH_TASK: 3_000_000,
+        Effect.CANCEL_TASK: 600_000,
+        Effect.CONFIRM_RESPONSE: 900_000,
     }
     book = GasBook()
     assert {effect: book.limit(effect) for effect in limits} == limits
-    assert set(START_GAS) == set(Effect)
+    assert set(limits) == set(START_GAS) == set(Effect)
 
 
 def test_a_limit_without_trust_is_what_was_learnt() -> None:

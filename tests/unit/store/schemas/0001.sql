@@ -159,6 +159,8 @@ CREATE INDEX tasks_live ON tasks (seq)
 CREATE INDEX tasks_by_source ON tasks (source, seq);
 CREATE INDEX journal_by_task ON journal (task, seq);
 CREATE INDEX intents_open ON intents (seq) WHERE state NOT IN ('confirmed', 'reverted', 'abandoned');
+CREATE INDEX intents_paid ON intents (updated_at)
+    WHERE state IN ('confirmed', 'reverted', 'abandoned') AND gas_used IS NOT NULL;
 CREATE INDEX intents_by_subject ON intents (subject, seq);
 CREATE INDEX signed_by_intent ON signed (intent_key, seq);
 CREATE INDEX signed_by_nonce ON signed (nonce);
