@@ -182,6 +182,7 @@ class Daemon:
             keeper=self._keeper,
             scheduler=self._scheduler,
             account=self._account,
+            endpoints=rpc.health,
             metrics=self.metrics,
             started_at=self.clock.now(),
         )

@@ -24,11 +24,12 @@ SEND = "eth_sendRawTransaction"
 
 @dataclass(frozen=True, slots=True)
 class EndpointHealth:
-    """What is known of an endpoint. `head` is the newest block seen there, -1 if none.
+    """What is known of an endpoint. `head` is the newest block seen there, -1 if none; `lag` the blocks that it is
+    behind the highest.
 
     `errors` in a row, `reason` of the last one; `rests_s` until it is asked again, in seconds; `limited_s` of those
     because it asked for it (429). `limit` in calls per second, infinite without one. `took_s`: how long its answers
-    take of late, None before the first.
+    take of late, None before the first. `socket_open`: whether its websocket is connected, None without one.
     """
 
     name: str
@@ -41,6 +42,8 @@ class EndpointHealth:
     limited_s: float
     limit: float
     took_s: float | None
+    lag: int = 0
+    socket_open: bool | None = None
 
 
 @dataclass(slots=True)
@@ -87,20 +90,23 @@ class Endpoint:
         except ChainError as error:
             return error
 
-    def health(self) -> EndpointHealth:
+    def health(self, highest: int) -> EndpointHealth:
+        """`highest`: the newest block that any endpoint has."""
         now = self.clock.monotonic()
-        limited = self.bucket.wait(now)
+        limited, cut = self.bucket.wait(now), self.rpc.cut
         return EndpointHealth(
             name=self.name,
-            healthy=self.wrong is None and not self.errors and limited < PATIENCE,
+            healthy=self.wrong is None and not self.errors and not cut and limited < PATIENCE,
             head=self.head,
             errors=self.errors,
-            reason=self.reason,
+            reason=self.reason or cut,
             announces=self.announces,
             rests_s=max(0.0, self.rests_until - now, limited),
             limited_s=limited,
             limit=self.bucket.rate,
             took_s=self.took,
+            lag=max(0, highest - self.head) if self.head >= 0 else 0,
+            socket_open=self.rpc.socket_open,
         )
 
     def rank(self, now: float) -> tuple[bool, bool, int, float]:

@@ -107,7 +107,9 @@ class RpcPool:
         return self._alone is None
 
     def health(self) -> tuple[EndpointHealth, ...]:
-        return tuple(one.health() for one in self._endpoints)
+        """Each endpoint, in the order of the settings."""
+        highest = max(one.head for one in self._endpoints)
+        return tuple(one.health(highest) for one in self._endpoints)
 
     # calls
 

@@ -123,6 +123,16 @@ class Rpc:
         """Whether new heads can be subscribed to; otherwise they have to be asked for."""
         return self._socket is not None
 
+    @property
+    def socket_open(self) -> bool | None:
+        """Whether the websocket is connected; None without one."""
+        return None if self._socket is None else self._socket.open
+
+    @property
+    def cut(self) -> str:
+        """Why there is no way to ask at all, empty where there is one: HTTP needs no connection."""
+        return "" if self._socket is None or self._http is not None else self._socket.lost
+
     async def call(self, method: str, *params: Any) -> Any:
         """One request. Raises JsonRpcError (an RpcRejected) if the node says no."""
         [answer] = await self.batch([(method, params)])

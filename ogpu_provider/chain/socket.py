@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 
 from ogpu_provider.chain.news import Json, NewsStream
 from ogpu_provider.chain.wire import Call, JsonRpcError, outcome
@@ -117,6 +118,12 @@ class Socket:
         self._tried = asyncio.Event()
         self._wrong: WrongNetwork | None = None
         self.connections = 0
+        self.lost = ""
+        """Why there is no connection; empty while there is one, and before the first try."""
+
+    @property
+    def open(self) -> bool:
+        return self._session is not None
 
     @property
     def ready(self) -> bool:
@@ -139,7 +146,8 @@ class Socket:
             except (OSError, TimeoutError, WebSocketException, ChainError) as err:
                 failures = 0 if self.connections > before else failures + 1
                 self._wrong = err if isinstance(err, WrongNetwork) else None
-                log.warning("rpc_socket_lost", reason=f"{type(err).__name__}: {err}"[:200], failures=failures)
+                self.lost = _reason(err)
+                log.warning("rpc_socket_lost", reason=self.lost, failures=failures)
             self._tried.set()
             await self._clock.sleep(min(_PAUSE_MAX, _PAUSE * 2 ** min(failures, 10)) * (0.5 + self._random()))
 
@@ -158,7 +166,7 @@ class Socket:
             session = _Session(ws)
             try:
                 await self._check(session)
-                self._session, self._wrong = session, None
+                self._session, self._wrong, self.lost = session, None, ""
                 self.connections += 1
                 self._tried.set()
                 log.info("rpc_socket_open", connections=self.connections)
@@ -237,6 +245,17 @@ class Socket:
         self._counts[method] += 1
         await session.ws.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
         return waiting
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no connection, without the URL, which may hold a key of the operator."""
+    if isinstance(error, ChainError):
+        return str(error)[:200]
+    if isinstance(error, InvalidStatus):
+        return f"the websocket is refused: HTTP {error.response.status_code}"
+    if isinstance(error, ConnectionError) and error.errno:
+        return f"no websocket: {os.strerror(error.errno)}"
+    return f"no websocket: {getattr(error, 'strerror', None) or type(error).__name__}"
 
 
 def _forget(session: _Session, waiting: Sequence[_Pending]) -> None:

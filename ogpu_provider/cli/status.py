@@ -36,6 +36,7 @@ def _show(found: dict[str, Any]) -> None:
             ("daemon", _daemon(found)),
             ("provider", found["provider"]),
             ("chain", _chain(found)),
+            *(("endpoint", _endpoint(one)) for one in found.get("rpc", {}).get("endpoints", ())),
             ("read up to", _head(found)),
             ("wallet", _wallet(found)),
             ("sources", counted([source["state"] for source in found["sources"]]) or "none"),
@@ -66,6 +67,20 @@ def _chain(found: dict[str, Any]) -> str:
         return name
     answers = {True: "the node answers", False: "the node does not answer", None: "the node was not asked yet"}
     return f"{name}, {answers[found['rpc']['answers']]}"
+
+
+def _endpoint(one: dict[str, Any]) -> str:
+    """Whether it answers, how high it is, and how it is heard."""
+    if not one["healthy"]:
+        again = f"; asked again in {one['rests_s']:.0f} s" if one["rests_s"] >= 1 else ""
+        errors = f" ({one['errors']} errors in a row)" if one["errors"] else ""
+        return f"{one['name']}: does not answer{errors}: {one['reason']}{again}"
+    parts = [f"block {one['head']}" if one["head"] is not None else "no block seen yet"]
+    parts += [f"{one['lag']} behind"] if one["lag"] else []
+    parts += [f"answers in {1000 * one['took_s']:.0f} ms"] if one["took_s"] is not None else []
+    parts += [f"at most {one['limit']:.0f} calls a second"] if one["limit"] is not None else []
+    sockets = {True: "websocket open", False: "websocket lost", None: "no websocket"}
+    return f"{one['name']}: {', '.join(parts)}, {sockets[one['socket_open']]}"
 
 
 def _head(found: dict[str, Any]) -> str:

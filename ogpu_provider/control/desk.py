@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ogpu_provider import __version__
 from ogpu_provider.chain.contracts import checksummed
+from ogpu_provider.chain.endpoint import EndpointHealth
 from ogpu_provider.control import report
 from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.server import Verb
@@ -24,7 +25,7 @@ from ogpu_provider.telemetry import Metrics
 
 @dataclass
 class Desk:
-    """`heard_at` (monotonic) is when the last block came in."""
+    """`heard_at` (monotonic) is when the last block came in; `endpoints` says how each of them is."""
 
     network: str
     ports: Ports
@@ -33,6 +34,7 @@ class Desk:
     keeper: SourceKeeper
     scheduler: HostScheduler
     account: AccountWatch
+    endpoints: Callable[[], Sequence[EndpointHealth]]
     metrics: Metrics
     started_at: float
     heard_at: float | None = None
@@ -67,7 +69,7 @@ class Desk:
             "network": self.network,
             "paired": self.ports.book.paired,
             "head": self._head(),
-            "rpc": report.rpc_document(self.account),
+            "rpc": report.rpc_document(self.account, self.endpoints()),
             "account": report.account_document(self.account),
             "capacity": report.capacity_document(self.scheduler.snapshot(), self.scheduler.host),
             "sources": [report.source_document(source) for source in self.ports.book.all()],

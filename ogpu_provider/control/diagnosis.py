@@ -7,7 +7,8 @@
     source.none           nothing is served                   chain.too_dear    gas costs more than the cap
     source.none_ready     what is served is not ready
 
-Notes do not stop it from earning: some sources not ready, gas running low, nothing published, refusals.
+Notes do not stop it from earning: some sources not ready, gas running low, nothing published, refusals, one endpoint
+of several that fails or lags.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from typing import Any
 
 SILENT_S = 90.0
 BEHIND_S = 300.0
+LAG = 5
+"""Blocks behind the highest endpoint, from which on one is said to lag."""
 COVERED_LOW = 20
 """Tasks that the balance pays for, below which it is called low."""
 
@@ -90,7 +93,7 @@ def _node(report: Document) -> list[Finding]:
     rpc, head = report["rpc"], report["head"]
     if rpc["answers"] is False:
         text = f"the RPC endpoint does not answer: {rpc['reason']}"
-        return [Finding("rpc.down", text, "check network.rpc_url and the network")]
+        return [Finding("rpc.down", text, "check network.rpc_url and the network; the daemon keeps trying")]
     if head is None:
         return [Finding("chain.silent", "no block was heard of yet", "check network.ws_url; see the daemon's log")]
     if head["silent_s"] is not None and head["silent_s"] > SILENT_S:
@@ -148,6 +151,22 @@ def _notes(report: Document, problems: set[str]) -> list[Finding]:
         notes.append(Finding("tasks.refused", f"not taken or lost in the last 24 h: {listed}", "`ogpu-provider why`"))
     if report["running"]:
         notes += _account_notes(report, problems)
+        notes += _endpoint_notes(report, problems)
+    return notes
+
+
+def _endpoint_notes(report: Document, problems: set[str]) -> Sequence[Finding]:
+    """Of several endpoints, those that are of no use now."""
+    if "rpc.down" in problems:
+        return ()
+    notes = []
+    for one in report["rpc"]["endpoints"]:
+        if not one["healthy"]:
+            text = f"the endpoint {one['name']} does not answer: {one['reason']}"
+            notes.append(Finding("rpc.degraded", text, "check network.rpc_urls; the others do its work"))
+        elif one["lag"] > LAG:
+            text = f"the endpoint {one['name']} is {one['lag']} blocks behind"
+            notes.append(Finding("rpc.lagging", text))
     return notes
 
 

@@ -3,10 +3,12 @@
 Amounts in wei and, exactly, in coin; times in unix seconds.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ogpu_provider.chain.endpoint import EndpointHealth
 from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.intent import IntentRow
@@ -90,15 +92,28 @@ def account_document(watch: AccountWatch) -> dict[str, Any] | None:
     }
 
 
-def rpc_document(watch: AccountWatch) -> dict[str, Any]:
-    """`answers` is None until it was tried once; `seconds` is what a whole reading took."""
-    problem = watch.problem
+def rpc_document(watch: AccountWatch, endpoints: Sequence[EndpointHealth]) -> dict[str, Any]:
+    """`answers` is None until it was tried once; `seconds` is what a whole reading took. With no healthy endpoint
+    nothing answers, whatever the last reading was like.
+    """
+    problem, down = watch.problem, not any(one.healthy for one in endpoints)
+    reasons = "; ".join(f"{one.name}: {one.reason}" for one in endpoints if one.reason)
     return {
-        "answers": None if watch.tried_at is None else problem is None,
-        "code": problem.code if problem else None,
-        "reason": str(problem) if problem else None,
+        "answers": False if down or problem else None if watch.tried_at is None else True,
+        "code": problem.code if problem else "chain.unavailable" if down else None,
+        "reason": reasons if down and reasons else str(problem) if problem else None,
         "tried_at": watch.tried_at,
         "seconds": watch.took,
+        "endpoints": [endpoint_document(one) for one in endpoints],
+    }
+
+
+def endpoint_document(health: EndpointHealth) -> dict[str, Any]:
+    """Times in seconds, `limit` in calls per second; None for what is not known or not there."""
+    return asdict(health) | {
+        "head": health.head if health.head >= 0 else None,
+        "reason": health.reason or None,
+        "limit": health.limit if math.isfinite(health.limit) else None,
     }
 
 

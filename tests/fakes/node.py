@@ -24,12 +24,15 @@ class Refusal(Exception):
 
 
 class Fault(Exception):
-    """What a broken node does instead of answering: `status` over HTTP, `text` as the body or message, or nothing
-    at all (`silent`), or the end of the connection (`drop`)."""
+    """What a broken node does instead of answering: `status` over HTTP (with `retry_after`, in its words), `text` as
+    the body or message, or nothing at all (`silent`), or the end of the connection (`drop`)."""
 
-    def __init__(self, *, status: int = 0, text: str = "", silent: bool = False, drop: bool = False) -> None:
+    def __init__(
+        self, *, status: int = 0, text: str = "", silent: bool = False, drop: bool = False, retry_after: str = ""
+    ) -> None:
         super().__init__()
         self.status, self.text, self.silent, self.drop = status, text, silent, drop
+        self.retry_after = retry_after
 
 
 class FakeNode:
@@ -152,7 +155,7 @@ class FakeNode:
     async def _respond(self, request: Any, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection stays open."""
         self.http_requests += 1
-        status, body = 200, ""
+        status, body, more = 200, "", ""
         try:
             answer = (
                 [self._answer(one) for one in reversed(request)] if isinstance(request, list) else self._answer(request)
@@ -165,7 +168,8 @@ class FakeNode:
             if fault.silent:
                 await asyncio.sleep(3600)
             status, body = fault.status or 200, fault.text
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n\r\n"
-        writer.write((head + body).encode())
+            more = f"Retry-After: {fault.retry_after}\r\n" if fault.retry_after else ""
+        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n"
+        writer.write((head + more + "\r\n" + body).encode())
         await writer.drain()
         return True

@@ -1,9 +1,13 @@
 """A whole daemon behind two endpoints that both go away: at its start, and in the middle of its work."""
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,13 +20,14 @@ from ogpu_provider.devnet.publishing import publish_sample
 from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
+from ogpu_provider.environment import others
+from tests.auditing import Auditor
 from tests.e2e.world import World
 from tests.faults.proxy import Fault, Proxy
-from tests.waiting import open_when_there, sources_ready
+from tests.waiting import open_when_there, sources_ready, until
 
-INSTANCE = "faults"
-pytestmark = [pytest.mark.devnet, pytest.mark.docker]
-DOWN_S = 4.0
+INSTANCE = f"outage-{os.getpid()}"
+pytestmark = [pytest.mark.devnet, pytest.mark.docker, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -30,6 +35,44 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as opened:
         yield opened
     await remove_instance(INSTANCE)
+
+
+async def status(daemon: ProviderProcess) -> tuple[int, dict[str, Any]]:
+    """What an operator's command says, and its exit code."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ogpu_provider.cli.main", "status", "--json", "--config", str(daemon.config)),
+        env=others(),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, json.loads(said)
+
+
+async def is_cut_off(daemon: ProviderProcess, *ends: Proxy) -> None:
+    """Commands are served, and say which endpoints do not answer, and why."""
+
+    async def told() -> bool:
+        daemon.check()
+        code, found = await status(daemon)
+        assert found["running"]
+        problems = [problem["code"] for problem in found["diagnosis"]["problems"]]
+        return code == 1 and "rpc.down" in problems and not any(one["healthy"] for one in found["rpc"]["endpoints"])
+
+    await until(told, 30, "the daemon to say that no endpoint answers")
+    _, found = await status(daemon)
+    assert [one["name"] for one in found["rpc"]["endpoints"]] == [end.url.removeprefix("http://") for end in ends]
+    assert all(one["reason"] and one["socket_open"] is False for one in found["rpc"]["endpoints"])
+    assert found["diagnosis"]["headline"].startswith("not earning: the RPC endpoint does not answer")
+
+
+async def one_is_enough(daemon: ProviderProcess) -> None:
+    async def told() -> bool:
+        _, found = await status(daemon)
+        problems = {problem["code"] for problem in found["diagnosis"]["problems"]}
+        notes = {note["code"] for note in found["diagnosis"]["notes"]}
+        return "rpc.down" not in problems and "rpc.degraded" in notes
+
+    await until(told, 30, "the daemon to say that one endpoint of two answers")
 
 
 async def test_a_daemon_outlives_all_of_its_endpoints(tmp_path: Path, stack: AsyncExitStack) -> None:
@@ -53,10 +96,18 @@ async def test_a_daemon_outlives_all_of_its_endpoints(tmp_path: Path, stack: Asy
         },
     )
     await stack.enter_async_context(daemon)
+    auditor = Auditor(
+        network.node.rpc_url,
+        network.deployment.nexus,
+        accounts.role("provider"),
+        instance=INSTANCE,
+        gateway=made["gateway_url"],
+        outputs=[daemon.log],
+    )
+    await stack.enter_async_context(auditor)
     reader = await open_when_there(daemon)
     stack.push_async_callback(reader.close)
-    await asyncio.sleep(DOWN_S)
-    daemon.check()
+    await is_cut_off(daemon, *ends)
     for end in ends:
         await end.disarm()
     await sources_ready(daemon, reader, {source})
@@ -67,8 +118,11 @@ async def test_a_daemon_outlives_all_of_its_endpoints(tmp_path: Path, stack: Asy
     for end in ends:
         await end.arm(Fault.REFUSE)
     missed = await world.publish("multiply", "multiply", {"a": 2, "b": 3})
-    await asyncio.sleep(DOWN_S)
-    daemon.check()
+    await is_cut_off(daemon, *ends)
     await ends[1].disarm()  # and the first stays away
     for task in (first, missed):
         assert (await world.reaches(task, TaskState.SETTLED)).response
+    await one_is_enough(daemon)
+    verdict = await auditor.verdict({first: {"result": 42}, missed: {"result": 6}})
+    assert verdict.broken == {}
+    assert set(verdict.responses) == {first.lower(), missed.lower()}

@@ -251,6 +251,66 @@ async def test_a_rest_that_the_node_asks_for_is_kept() -> None:
         assert node.http_requests == before
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_the_nodes_own_retry_after_is_honoured_and_another_endpoint_asked_meanwhile(status: int) -> None:
+    clock = FakeClock()
+    async with AsyncExitStack() as stack:
+        first, second = [await stack.enter_async_context(FakeNode()) for _ in range(2)]
+        ends = [Rpc(node.network(ws=False), clock=clock) for node in (first, second)]
+        pool = await stack.enter_async_context(RpcPool(ends, clock=clock, random=lambda: 0.0))
+        await asyncio.sleep(0.05)
+        first.reply = raising(Fault(status=status, retry_after="42"))
+        second.reply = saying("here")
+        assert await pool.call("eth_test") == "here"
+        [busy, other] = pool.health()
+        assert (busy.healthy, busy.limited_s, busy.rests_s, other.healthy) == (False, 42.0, 42.0, True)
+        first.reply, asked = saying("back"), first.http_requests
+        await clock.advance(41)
+        assert await pool.call("eth_test") == "here"
+        assert first.http_requests == asked
+        await clock.advance(2)
+        assert await pool.call("eth_sendRawTransaction", "0x") in ("here", "back")
+        await until_asked(first, asked)
+
+
+async def until_asked(node: FakeNode, before: int) -> None:
+    async with asyncio.timeout(5):
+        while node.http_requests == before:
+            await asyncio.sleep(0.01)
+
+
+# health
+
+
+async def test_health_tells_how_far_an_endpoint_is_behind() -> None:
+    async with pooled(3) as (pool, nodes):
+        for node, head in zip(nodes, ("0x10", "0x1a", "0x13"), strict=True):
+            node.reply = lambda method, params, head=head: head
+        await asyncio.gather(*(one.ask([("eth_blockNumber", ())]) for one in pool._endpoints))
+        assert [(one.head, one.lag, one.healthy) for one in pool.health()] == [
+            (16, 10, True),
+            (26, 0, True),
+            (19, 7, True),
+        ]
+        assert [one.socket_open for one in pool.health()] == [None] * 3
+
+
+async def test_health_tells_of_a_websocket_that_is_lost_and_why() -> None:
+    async with pooled(ws=True) as (pool, (first, _)):
+        await pool.call("eth_test")
+        assert [(one.socket_open, one.healthy, one.reason) for one in pool.health()] == [(True, True, "")] * 2
+        await first.close_socket()
+        async with asyncio.timeout(5):
+            while "refused" not in pool.health()[0].reason:
+                await asyncio.sleep(0.01)
+        lost, well = pool.health()
+        assert (lost.socket_open, lost.healthy, well.socket_open, well.healthy) == (False, False, True, True)
+        await first.open_socket()
+        async with asyncio.timeout(5):
+            while not pool.health()[0].socket_open:
+                await asyncio.sleep(0.01)
+
+
 # the second opinion
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want, Wish
 from ogpu_provider.store.sqlite import SqliteStore
 from tests.unit.cli.conftest import PROVIDER, SOURCE, Shell
-from tests.unit.control.desk import Counter, Office
+from tests.unit.control.desk import WELL, Counter, Office
 from tests.unit.pipeline.stage import serving
 
 Write = Callable[[], None]
@@ -66,6 +67,30 @@ def test_status_of_a_working_daemon_is_earning(shell: Shell, daemon: Counter) ->
     text = shell("status").out
     assert text.startswith("earning: 1 on the way\n")
     assert "1 of 2 task slots taken, 0 of 1 GPUs held" in text
+
+
+def test_status_shows_each_endpoint_and_is_1_when_none_answers(shell: Shell, journal: Write) -> None:
+    journal()
+
+    async def cut_off(office: Office) -> None:
+        await at_work(office)
+        office.endpoints[:] = [
+            replace(WELL, healthy=False, errors=4, reason="HTTP 503", rests_s=12.0, socket_open=False),
+            replace(WELL, name="b:1", healthy=False, reason="no websocket: Connection refused", socket_open=False),
+        ]
+
+    with Counter(shell.folder / "data", at_work):
+        answer = shell("status")
+        assert answer.code == 0
+        assert f"{WELL.name}: block 9, answers in 2 ms, websocket open" in answer.out
+    with Counter(shell.folder / "data", cut_off):
+        answer = shell("status")
+        assert (answer.code, answer.out.splitlines()[0][:36]) == (1, "not earning: the RPC endpoint does n")
+        assert f"{WELL.name}: does not answer (4 errors in a row): HTTP 503; asked again in 12 s" in answer.out
+        assert "b:1: does not answer: no websocket: Connection refused" in answer.out
+        found = json.loads(shell("status", "--json").out)
+        assert found["diagnosis"]["problems"][0]["code"] == "rpc.down"
+        assert [one["healthy"] for one in found["rpc"]["endpoints"]] == [False, False]
 
 
 def test_status_of_a_paused_daemon_is_1_and_says_what_to_do(shell: Shell, daemon: Counter) -> None:

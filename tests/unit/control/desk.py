@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import math
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from ogpu_provider.chain.endpoint import EndpointHealth
 from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.chain.wallet import FeeData, Pairing, VaultAccount, Wallet
 from ogpu_provider.control.account import AccountWatch
@@ -29,6 +31,7 @@ from tests.unit.pipeline.stage import Daemon, Outside, running
 GPU = Device("GPU-1", Environment.NVIDIA, "Test \x1b[31mGPU", 24 << 30, 1 << 30)
 MASTER = OTHER
 PAIRED = Pairing(MASTER, True, "", "")
+WELL = EndpointHealth("127.0.0.1:8545", True, 9, 0, "", True, 0.0, 0.0, math.inf, 0.002, 0, True)
 VAULT = VaultAccount(COIN, COIN, 0, 0, 0, 0, True, False)
 
 
@@ -66,6 +69,7 @@ class Office:
     desk: Desk
     wallet: FakeWallet
     orders: Orders
+    endpoints: list[EndpointHealth]
 
 
 @asynccontextmanager
@@ -76,6 +80,7 @@ async def open_office(outside: Outside, *, gpu: bool = False) -> AsyncIterator[O
         await watch.look()
         orders = Orders(daemon.ports, daemon.conductor)
         await orders.restore()
+        ends = [WELL]
         desk = Desk(
             network="devnet",
             ports=daemon.ports,
@@ -84,10 +89,11 @@ async def open_office(outside: Outside, *, gpu: bool = False) -> AsyncIterator[O
             keeper=daemon.keeper,
             scheduler=daemon.scheduler,
             account=watch,
+            endpoints=lambda: ends,
             metrics=Metrics(),
             started_at=outside.clock.now(),
         )
-        yield Office(daemon, desk, wallet, orders)
+        yield Office(daemon, desk, wallet, orders, ends)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from ogpu_provider.domain.source import SourceState
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import COIN
 from tests.fakes.clock import settle
-from tests.unit.control.desk import MASTER, open_office
+from tests.unit.control.desk import MASTER, WELL, open_office
 from tests.unit.pipeline.stage import Outside, serving
 
 
@@ -37,7 +38,11 @@ async def test_status_tells_what_is_going_on(outside: Outside) -> None:
         found = await ask(office.desk, "status")
         assert found["head"] is not None
         assert found["head"]["silent_s"] == 3
-        assert found["rpc"] == {"answers": True, "code": None, "reason": None, "tried_at": 1.8e9, "seconds": 0}
+        rpc = found["rpc"]
+        assert isinstance(rpc, dict)
+        (end,) = rpc.pop("endpoints")
+        assert rpc == {"answers": True, "code": None, "reason": None, "tried_at": 1.8e9, "seconds": 0}
+        assert (end["name"], end["head"], end["lag"], end["limit"], end["socket_open"]) == (WELL.name, 9, 0, None, True)
         account = found["account"]
         assert isinstance(account, dict)
         assert (account["balance_wei"], account["balance"], account["master"]) == (COIN, "1", MASTER)
@@ -63,6 +68,19 @@ async def test_a_node_that_is_down_keeps_the_last_reading(outside: Outside) -> N
         assert found["rpc"]["code"] == "chain.unavailable"
         assert found["account"]["read_at"] == 1.8e9
         assert found["head"] is None
+
+
+async def test_with_no_healthy_endpoint_nothing_answers_whatever_the_last_reading_said(outside: Outside) -> None:
+    async with open_office(outside) as office:
+        ill = replace(WELL, healthy=False, head=-1, errors=3, reason="HTTP 503", rests_s=4.0, socket_open=False)
+        office.endpoints.append(replace(ill, name="b:1"))
+        assert (await ask(office.desk, "status"))["rpc"]["answers"] is True
+        office.endpoints[:] = [ill, replace(ill, name="b:1", reason="no answer in 10 s")]
+        found = await ask(office.desk, "status")
+        rpc = found["rpc"]
+        assert (rpc["answers"], rpc["code"]) == (False, "chain.unavailable")
+        assert rpc["reason"] == f"{WELL.name}: HTTP 503; b:1: no answer in 10 s"
+        assert [(one["head"], one["errors"], one["rests_s"]) for one in rpc["endpoints"]] == [(None, 3, 4.0)] * 2
 
 
 async def test_orders_are_carried_out_and_reported(outside: Outside) -> None:

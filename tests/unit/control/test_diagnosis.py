@@ -7,6 +7,8 @@ import pytest
 from ogpu_provider.control.diagnosis import Earning, diagnose
 
 SOURCE = {"address": "0x7", "name": "ocr", "state": "ready", "code": None, "reason": None}
+END = {"name": "a", "healthy": True, "lag": 0, "reason": None}
+ILL = END | {"healthy": False, "reason": "HTTP 503"}
 UNFIT = SOURCE | {"address": "0x8", "state": "unfit", "code": "compose.refused", "reason": "privileged is refused"}
 
 
@@ -19,7 +21,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "paired": True,
         "paused_since": None,
         "draining": None,
-        "rpc": {"answers": True, "reason": None},
+        "rpc": {"answers": True, "reason": None, "endpoints": [END, END | {"name": "b"}]},
         "head": {"age_s": 2.0, "silent_s": 2.0},
         "account": {
             "master": "0x1",
@@ -62,7 +64,7 @@ def test_nothing_published_is_ready_and_good() -> None:
 PROBLEMS: dict[str, dict[str, Any]] = {
     "provider.paused": {"paused_since": 1.0},
     "provider.draining": {"draining": {"since": 1.0}},
-    "rpc.down": {"rpc": {"answers": False, "reason": "no answer in 10 s"}},
+    "rpc.down": {"rpc__answers": False, "rpc__reason": "no answer in 10 s", "rpc__endpoints": [ILL]},
     "chain.silent": {"head__silent_s": 1000.0},
     "chain.behind": {"head__age_s": 1000.0},
     "provider.unpaired": {"account__paired": False},
@@ -87,7 +89,7 @@ def test_a_pairing_that_the_daemon_saw_end_counts_before_the_next_reading() -> N
 
 
 def test_no_block_yet_and_no_reading_yet() -> None:
-    found = diagnose(document(head=None, account=None, rpc={"answers": None, "reason": None}))
+    found = diagnose(document(head=None, account=None, rpc__answers=None))
     assert [problem.code for problem in found.problems] == ["chain.silent"]
 
 
@@ -126,3 +128,12 @@ def test_notes_do_not_spoil_the_answer() -> None:
 
 def test_free_gas_is_never_too_little() -> None:
     assert diagnose(document(account__price_wei=0, account__tasks_covered=None)).good
+
+
+def test_one_endpoint_of_two_that_fails_or_lags_is_a_note() -> None:
+    found = diagnose(document(rpc__endpoints=[END, ILL | {"name": "b"}]))
+    assert (found.good, [note.code for note in found.notes]) == (True, ["rpc.degraded"])
+    assert found.notes[0].text == "the endpoint b does not answer: HTTP 503"
+    found = diagnose(document(rpc__endpoints=[END, END | {"name": "b", "lag": 40}]))
+    assert (found.good, [note.code for note in found.notes]) == (True, ["rpc.lagging"])
+    assert "40 blocks behind" in found.notes[0].text
