@@ -28,7 +28,8 @@ _EFFECTS = (Effect.PUBLISH_TASK, Effect.CANCEL_TASK, Effect.CONFIRM_RESPONSE)
 class Desk:
     """`balance` tells what the client has in the Vault, in wei; `woken` hears that there is something to publish.
 
-    `vet` raises FetchError for a callback URL that leads where nobody may be told to post.
+    `vet` raises FetchError for a callback URL that leads where nobody may be told to post. `chain_time`, in unix
+    seconds, is what expiries are held against.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Desk:
         balance: Callable[[], Awaitable[Wei]],
         woken: Callable[[], None],
         vet: Callable[[str], Awaitable[None]],
+        chain_time: Callable[[], float],
         tiers: Mapping[str, Quota] = TIERS,
     ) -> None:
         self._store = store
@@ -47,6 +49,7 @@ class Desk:
         self._balance = balance
         self._woken = woken
         self._vet = vet
+        self._chain_time = chain_time
         self._tiers = tiers
         self._reserved: dict[str, Wei] = {}
         self._reserved_sum: Wei = 0
@@ -152,7 +155,7 @@ class Desk:
             source=model.source,
             state=OrderState.CREATED,
             payment=model.price,
-            expiry=int(now) + needs.max_execution_time + SPARE,
+            expiry=int(self._chain_time()) + needs.max_execution_time + SPARE,
             max_seconds=needs.max_execution_time,
             gpu_memory=needs.gpu_memory,
             config_url=link(self._network.gateway_url, cid_v0(body)),

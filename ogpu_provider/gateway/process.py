@@ -120,6 +120,7 @@ class Gateway:
             self._balance.read,
             self._wake,
             poster.vet,
+            self._chain_time,
             _tiers(settings),
         )
         self._follower = Follower(store, self._reader, fetcher, self._clock, self._desk.release, self._desk.confirm)
@@ -175,6 +176,11 @@ class Gateway:
         self._head.block = block
         await self._sender.observe(block, facts)
         await self._follower.deliver(block, facts)
+
+    def _chain_time(self) -> float:
+        """The clock's, or the head's where that is ahead: no task is published that the chain takes for expired."""
+        head = self._head.block
+        return max(self._clock.now(), head.timestamp if head else 0.0)
 
     def _wake(self) -> None:
         self._sender.wake()

@@ -1,148 +1,32 @@
-"""The Tasks API on a real chain: a real gateway process, and a provider that is not the local one."""
+"""The Tasks API on a real chain: a real gateway process, and providers that are not the local one."""
 
 import asyncio
+import base64
 import json
-import os
-import socket
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from standardwebhooks import Webhook
 
 from ogpu_provider.devnet import accounts
-from ogpu_provider.devnet.deployment import pair_and_fund
-from ogpu_provider.devnet.jsonrpc import JsonRpc
-from ogpu_provider.devnet.network import LocalNetwork
-from ogpu_provider.devnet.publishing import publish_sample
-from ogpu_provider.devnet.sdk import SdkClient
-from ogpu_provider.devnet.transactions import read, transact
-from ogpu_provider.domain.units import COIN
-from ogpu_provider.keys import keystore
+from ogpu_provider.domain.facts import TaskStatus
+from tests.integration.gateway.world import Sink, World, running
 from tests.waiting import until
 
 pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="module")]
-PRICE = COIN // 100
-
-
-class World:
-    """`http` speaks with a key's authority."""
-
-    def __init__(self, network: LocalNetwork, config: Path, http: httpx.AsyncClient, source: str) -> None:
-        self.network = network
-        self.config = config
-        self.http = http
-        self.source = source
-
-    async def create(self, **changes: Any) -> httpx.Response:
-        body = {"model_id": "multiply", "input_data": {"a": 6, "b": 7}, "compute_requirements": {"gpu_memory": "8GB"}}
-        return await self.http.post("/api/tasks", json=body | changes)
-
-    async def published(self, task_id: str) -> str:
-        async def look() -> str | None:
-            found: str | None = (await self.http.get(f"/api/tasks/{task_id}")).json()["chain"]["task"]
-            return found
-
-        address: str = await until(look, 20, "the task to be on chain")
-        return address
-
-    async def reaches(self, task_id: str, status: str) -> dict[str, Any]:
-        async def look() -> dict[str, Any] | None:
-            shown: dict[str, Any] = (await self.http.get(f"/api/tasks/{task_id}")).json()
-            return shown if shown["status"] == status else None
-
-        found: dict[str, Any] = await until(look, 30, f"{task_id} to be {status}")
-        return found
-
-    async def answer(self, task: str, payload: Any) -> None:
-        """What a provider somewhere on the network does."""
-        provider = accounts.role("provider")
-        made = self.network.deployment
-        async with JsonRpc(self.network.node.rpc_url) as rpc:
-            await transact(rpc, provider, made.nexus, "Nexus", "attempt", task, provider.address, PRICE)
-            async with httpx.AsyncClient(trust_env=False) as client:
-                sent = await client.post(
-                    self.network.pinning.url + "/file/create",
-                    files={"file": ("response.json", json.dumps(payload), "application/json")},
-                )
-            params = (task, provider.address, sent.json()["link"], PRICE)
-            await transact(rpc, provider, made.nexus, "Nexus", "submitResponse", params)
-
-    async def vault(self) -> int:
-        async with JsonRpc(self.network.node.rpc_url) as rpc:
-            client = accounts.role("client2").address
-            return int(await read(rpc, self.network.deployment.vault, "Vault", "balanceOf", client))
+GOOD = {"model_id": "multiply", "input_data": {"a": 6, "b": 7}, "compute_requirements": {}}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    folder: Path = tmp_path_factory.mktemp("gateway")
-    async with LocalNetwork(folder, registry=False) as network:
-        made, provider = network.describe(), accounts.role("provider")
-        await pair_and_fund(network.node.rpc_url, network.deployment)
-        async with JsonRpc(network.node.rpc_url) as rpc:
-            payer = accounts.role("client2")
-            await transact(rpc, payer, made["contracts"]["vault"], "Vault", "deposit", payer.address, value=COIN)
-            key = accounts.role("client").private_key
-            async with SdkClient(made["rpc_url"], made["pin_url"] + "/file/create", key) as client:
-                source = await publish_sample(network, client, "multiply")
-            await transact(rpc, provider, made["contracts"]["nexus"], "Nexus", "register", source, provider.address, 1)
-        config, port = await _configure(folder, made)
-        await _command(config, "models", "add", "multiply", source, "multiply", "0.01")
-        await _command(config, "models", "add", "dear", source, "multiply", "2")
-        token = json.loads(await _command(config, "keys", "create", "test", "--tier", "premium"))["key"]
-        process = await asyncio.create_subprocess_exec(*_words(config, "run"))
-        http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, trust_env=False
-        )
-        try:
-            await until(lambda: _answers(http), 30, "the gateway to answer")
-            yield World(network, config, http, source)
-        finally:
-            await http.aclose()
-            process.terminate()
-            assert await process.wait() == 0
-
-
-async def _configure(folder: Path, made: dict[str, Any]) -> tuple[Path, int]:
-    password = folder / "password"
-    password.touch(mode=0o600)
-    password.write_text("devnet")
-    store = folder / "keys" / "gateway.json"
-    await keystore.import_key(store, accounts.role("client2").private_key, "devnet", rounds=4096)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = folder / "config.toml"
-    config.write_text(
-        f'data_dir = "{folder / "data"}"\n[network]\nname = "devnet"\nrpc_url = "{made["rpc_url"]}"\n'
-        f'ws_url = "{made["ws_url"]}"\npublish_url = "{made["pin_url"]}/file/create"\n'
-        f'gateway_url = "{made["gateway_url"]}"\nconfirmations = 1\nallow_private_urls = true\n'
-        f'[gateway]\nport = {port}\nkeystore = "{store}"\npassword_file = "{password}"\nmax_payment = "5"\n'
-    )
-    os.chmod(config, 0o600)
-    return config, port
-
-
-def _words(config: Path, *words: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "ogpu_provider.cli.main", "gateway", *words, "--config", str(config))
-
-
-async def _command(config: Path, *words: str) -> str:
-    process = await asyncio.create_subprocess_exec(*_words(config, *words), stdout=asyncio.subprocess.PIPE)
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    return out.decode()
-
-
-async def _answers(http: httpx.AsyncClient) -> bool:
-    try:
-        return (await http.get("/api/models")).status_code == 200
-    except httpx.TransportError:
-        return False
+    async with running(tmp_path_factory.mktemp("gateway")) as world:
+        yield world
 
 
 async def test_a_task_is_published_done_by_another_provider_and_its_result_is_served(world: World) -> None:
@@ -184,18 +68,227 @@ async def test_the_same_idempotency_key_at_once_makes_one_task(world: World) -> 
     assert other.json()["code"] == "idempotency.reused"
 
 
-async def test_bad_items_of_a_batch_do_not_sink_the_rest(world: World) -> None:
-    good = {"model_id": "multiply", "input_data": {}, "compute_requirements": {}}
-    items = [good, {"model_id": "unknown", "input_data": {}, "compute_requirements": {}}, 7, good]
-    found = (await world.http.post("/api/tasks/batch", json={"tasks": items})).json()["results"]
-    assert [one["status"] for one in found] == [202, 404, 422, 202]
+async def test_three_bad_items_of_a_hundred_do_not_sink_the_rest(world: World) -> None:
+    many, _ = await world.key("many", "--tier", "batch")
+    items: list[Any] = [GOOD] * 100
+    items[7], items[50], items[99] = GOOD | {"model_id": "unknown"}, 7, GOOD | {"input_data": []}
+    async with many:
+        found = (await many.post("/api/tasks/batch", json={"tasks": items})).json()["results"]
+        bad = {place: one["status"] for place, one in enumerate(found) if one["status"] != 202}
+        assert bad == {7: 404, 50: 422, 99: 422}
+        assert len({one["task"]["task_id"] for one in found if one["status"] == 202}) == 97
+
+        async def on_chain() -> bool:
+            shown = (await many.get("/api/tasks", params={"limit": 100})).json()
+            assert shown["total"] == 97
+            return all(one["chain"]["task"] for one in shown["tasks"])
+
+        await until(on_chain, 60, "97 tasks to be published")
 
 
 async def test_what_another_key_owns_is_not_there(world: World) -> None:
     task_id = (await world.create()).json()["task_id"]
-    token = json.loads(await _command(world.config, "keys", "create", "other"))["key"]
-    header = {"Authorization": f"Bearer {token}"}
-    for method, path in (("GET", ""), ("GET", "/results"), ("GET", "/logs"), ("POST", "/cancel"), ("POST", "/confirm")):
-        answer = await world.http.request(method, f"/api/tasks/{task_id}{path}", headers=header)
-        assert answer.status_code == 404
-    assert (await world.http.get("/api/tasks", headers=header)).json()["total"] == 0
+    other, _ = await world.key("other")
+    document = (await world.http.get("/api/openapi.json")).json()
+    routes = [(path, verb) for path, item in document["paths"].items() for verb in item if "{task_id}" in path]
+    assert len(routes) >= 6
+    async with other:
+        for path, verb in routes:
+            answer = await other.request(verb, path.format(task_id=task_id))
+            assert answer.status_code == 404, path
+        assert (await other.get("/api/tasks")).json()["total"] == 0
+        async with other.stream("GET", "/api/events", headers={"Last-Event-ID": "0"}, timeout=3) as stream:
+            with pytest.raises(httpx.ReadTimeout):
+                assert [line async for line in stream.aiter_lines() if line.startswith("data:")] == []
+
+
+async def test_a_result_is_served_in_the_format_that_it_has(world: World) -> None:
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(40)
+    task_id = (await world.create()).json()["task_id"]
+    payload = {"image": base64.b64encode(picture).decode(), "about": {"width": 1}}
+    await world.answer(await world.published(task_id), payload)
+    await world.reaches(task_id, "COMPLETED")
+    binary = await world.http.get(f"/api/tasks/{task_id}/results", params={"format": "binary"})
+    assert (binary.content, binary.headers["content-type"]) == (picture, "image/png")
+    table = await world.http.get(f"/api/tasks/{task_id}/results", params={"format": "csv"})
+    assert (table.status_code, table.json()["code"]) == (406, "result.not_a_table")
+
+
+async def test_webhooks_tell_the_steps_in_order_signed_and_again_until_taken(world: World) -> None:
+    async with Sink().serving() as sink:
+        sink.answers = [500]
+        task_id = (await world.create(callback_url=sink.url)).json()["task_id"]
+        await world.answer(await world.published(task_id), {"result": 42})
+        await world.reaches(task_id, "COMPLETED")
+
+        async def all_told() -> bool:
+            return len({headers["webhook-id"] for headers, _ in sink.told}) == 4 and len(sink.told) == 5
+
+        await until(all_told, 30, "four webhooks, one of them told twice")
+    bodies = [Webhook(world.secret).verify(body, headers) for headers, body in sink.told]
+    assert {body["data"]["task_id"] for body in bodies} == {task_id}
+    kinds = {body["type"] for body in bodies}
+    assert kinds == {"task.assigned", "task.started", "task.completed", "task.results_available"}
+    first = sink.told[0][0]["webhook-id"]
+    assert [headers["webhook-id"] for headers, _ in sink.told].count(first) == 2
+    shown = json.loads(await world.command("webhooks", "list", "--json"))
+    assert {one["state"] for one in shown["deliveries"] if one["order"] == task_id} == {"delivered"}
+
+
+async def test_an_endpoint_that_is_gone_is_told_no_more(world: World) -> None:
+    async with Sink().serving() as sink:
+        sink.answers = [410]
+        task_id = (await world.create(callback_url=sink.url)).json()["task_id"]
+        await world.answer(await world.published(task_id), {"result": 42})
+        await world.reaches(task_id, "COMPLETED")
+        await asyncio.sleep(1)
+        assert len(sink.told) <= 2  # two may be on their way at once
+        endpoints = json.loads(await world.command("webhooks", "list", "--json"))["endpoints"]
+        assert [one["disabled"] for one in endpoints if one["url"] == sink.url] == ["disabled by its answer 410 Gone"]
+        await world.command("webhooks", "enable", sink.url)
+        await world.command("webhooks", "replay", "--url", sink.url)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://user:word@127.0.0.1/x", "not a url"])
+async def test_a_callback_url_that_is_none_is_refused(world: World, url: str) -> None:
+    refused = await world.create(callback_url=url)
+    assert (refused.status_code, refused.json()["code"]) == (422, "callback.refused")
+
+
+async def test_a_task_that_was_attempted_is_not_cancelled(world: World) -> None:
+    task_id = (await world.create()).json()["task_id"]
+    task = await world.published(task_id)
+    await world.attempt(task)
+    await world.reaches(task_id, "EXECUTING")
+    refused = await world.http.post(f"/api/tasks/{task_id}/cancel")
+    assert (refused.status_code, refused.json()["code"]) == (409, "task.not_cancellable")
+    assert await world.status_on_chain(task) == TaskStatus.ATTEMPTED
+    await world.answer(task, {"result": 42}, attempt=False)
+    await world.reaches(task_id, "COMPLETED")
+
+
+async def test_the_response_of_a_manual_task_is_read_then_confirmed(world: World) -> None:
+    task_id = (await world.create(model_id="manual")).json()["task_id"]
+    task = await world.published(task_id)
+    for who, product in (("provider", 42), ("provider2", 43)):
+        await world.answer(task, {"result": product}, who)
+
+    async def offered() -> bool:
+        return (await world.http.get(f"/api/tasks/{task_id}/results")).status_code == 200
+
+    await until(offered, 20, "the response to be readable")
+    shown = (await world.http.get(f"/api/tasks/{task_id}")).json()
+    assert (shown["status"], shown["awaits_confirmation"]) == ("EXECUTING", True)
+    assert await world.status_on_chain(task) == TaskStatus.RESPONDED
+    early = await world.http.get(f"/api/tasks/{task_id}/results")
+    assert (early.json(), early.headers["ogpu-confirmed"]) == ({"result": 42}, "false")
+    assert (await world.http.post(f"/api/tasks/{task_id}/confirm")).status_code == 202
+    done = await world.reaches(task_id, "COMPLETED")
+    assert await world.status_on_chain(task) == TaskStatus.FINALIZED
+    assert done["results"] == {"result": 42}
+    assert [one["effect"] for one in done["transactions"]] == ["publishTask", "confirmResponse"]
+    again = await world.http.post(f"/api/tasks/{task_id}/confirm")
+    assert (again.status_code, again.json()["code"]) == (409, "task.not_confirmable")
+
+
+async def test_a_model_may_confirm_by_itself(world: World) -> None:
+    task_id = (await world.create(model_id="hasty")).json()["task_id"]
+    await world.answer(await world.published(task_id), {"result": 42})
+    assert (await world.reaches(task_id, "COMPLETED"))["results"] == {"result": 42}
+
+
+async def test_events_and_waiting_show_the_end(world: World) -> None:
+    task_id = (await world.create()).json()["task_id"]
+    task = await world.published(task_id)
+    waiting = asyncio.create_task(world.http.get(f"/api/tasks/{task_id}", headers={"Prefer": "wait=30"}, timeout=40))
+    kinds: list[str] = []
+
+    async def follow() -> None:
+        async with world.http.stream("GET", f"/api/tasks/{task_id}/events", timeout=40) as stream:
+            kinds.extend([line[7:] async for line in stream.aiter_lines() if line.startswith("event: ")])
+
+    following = asyncio.create_task(follow())
+    await world.answer(task, {"result": 42})
+    found = await waiting
+    assert (found.json()["status"], found.headers["preference-applied"]) == ("COMPLETED", "wait=30")
+    await following
+    assert kinds == ["created", "pinned", "published", "assigned", "started", "responded", "completed"]
+
+
+async def test_a_key_spends_its_budget_of_the_day_and_no_more(world: World) -> None:
+    poor, _ = await world.key("poor", "--day-budget", "0.015")
+    async with poor:
+        first = await poor.post("/api/tasks", json=GOOD)
+        assert (first.status_code, first.headers["ratelimit"].split(";")[:2]) == (202, ['"tasks"', "r=49"])
+        second = await poor.post("/api/tasks", json=GOOD)
+        assert (second.status_code, second.json()["code"]) == (402, "payment.budget")
+
+
+async def test_a_tier_ends_where_it_says(world: World) -> None:
+    key, _ = await world.key("tier", "--tier", "tiny")
+    async with key:
+        assert [(await key.post("/api/tasks", json=GOOD)).status_code for _ in range(2)] == [202, 202]
+        refused = await key.post("/api/tasks", json=GOOD)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate.tasks")
+        assert 3000 < int(refused.headers["retry-after"]) <= 3600
+        assert (await key.post("/api/tasks/batch", json={"tasks": [GOOD]})).status_code == 207
+        refused = await key.post("/api/tasks/batch", json={"tasks": [GOOD]})
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate.batches")
+
+
+async def test_a_wallet_signs_in_and_its_tasks_bear_its_address(world: World) -> None:
+    wallet = accounts.role("agent")
+    async with httpx.AsyncClient(base_url=world.base, trust_env=False) as http:
+        asked = (await http.post("/api/auth/challenge", json={"address": wallet.address.lower()})).json()
+        proof = Account.sign_message(encode_defunct(text=asked["message"]), wallet.private_key).signature.to_0x_hex()
+        false = Account.sign_message(encode_defunct(text=asked["message"] + " "), wallet.private_key)
+        body = {"message": asked["message"], "signature": proof}
+        token = (await http.post("/api/auth/token", json=body)).json()
+        assert token["user_address"] == wallet.address
+        assert (await http.post("/api/auth/token", json=body)).json()["code"] == "auth.challenge"  # once only
+        again = (await http.post("/api/auth/challenge", json={"address": wallet.address})).json()["message"]
+        wrong = {"message": again, "signature": false.signature.to_0x_hex()}
+        assert (await http.post("/api/auth/token", json=wrong)).json()["code"] == "auth.signature"
+        http.headers["Authorization"] = f"Bearer {token['token']}"
+        made = await http.post("/api/tasks", json=GOOD)
+        assert made.json()["user_address"] == wallet.address
+        own = (await http.get("/api/tasks", params={"user_address": wallet.address})).json()
+        assert own["total"] == 1
+        await http.post("/api/tasks", json=GOOD)
+        assert (await http.post("/api/tasks", json=GOOD)).json()["code"] == "payment.budget"
+
+
+async def test_what_rest_shows_is_what_the_chain_says(world: World) -> None:
+    """The transactions, addresses and times of a finished task, each asked of the node itself."""
+    task_id = (await world.create()).json()["task_id"]
+    task = await world.published(task_id)
+    await world.answer(task, {"result": 42})
+    shown = await world.reaches(task_id, "COMPLETED")
+    assert shown["chain"]["provider"] == accounts.role("provider").address
+    assert await world.status_on_chain(task) == TaskStatus.FINALIZED
+    (sent,) = shown["transactions"]
+    receipt = await world.rpc("eth_getTransactionReceipt", sent["hash"])
+    assert int(receipt["blockNumber"], 16) == sent["block"]
+    assert any(task.lower()[2:] in topic for log in receipt["logs"] for topic in [*log["topics"], log["data"]])
+    logs = (await world.http.get(f"/api/tasks/{task_id}/logs")).json()
+    assert logs["origin"] == "chain"
+    assert datetime.fromtimestamp(logs["lines"][0]["at"], UTC).year >= 2026
+
+
+async def test_a_task_that_nobody_answers_fails_and_is_refunded(world: World) -> None:
+    """Last: it moves the chain's time on."""
+    answer = await world.create(compute_requirements={"max_execution_time": 60})
+    task_id = answer.json()["task_id"]
+    task = await world.published(task_id)
+    before = await world.vault()
+    await world.later(600)
+    failed = await world.reaches(task_id, "FAILED")
+    assert (failed["error"]["code"], failed["refunded"]) == ("task.expired", False)
+    await world.attempt(task)  # the contracts notice the expiry at the next attempt
+    assert await world.status_on_chain(task) == TaskStatus.EXPIRED
+
+    async def refunded() -> bool:
+        return bool((await world.http.get(f"/api/tasks/{task_id}")).json()["refunded"])
+
+    await until(refunded, 20, "the refund to be seen")
+    assert await world.vault() > before
