@@ -51,7 +51,7 @@ from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Head, Ports
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper
-from ogpu_provider.runtime.callback import CallbackServer
+from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.projects import Projects
 from ogpu_provider.scheduler.assessment import Assessment

@@ -11,7 +11,8 @@ from ogpu_provider import policies
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.results import ResultSink
-from ogpu_provider.runtime.callback import CallbackLimits, CallbackServer
+from ogpu_provider.runtime.callback.limits import CallbackLimits
+from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.egress.guard import Guard
 from ogpu_provider.runtime.engine import Engine
@@ -86,12 +87,12 @@ async def open_callback(
     limits = CallbackLimits(body=settings.execution.result_limit)
     if activated is not None:
         host, port = activated.getsockname()[:2]
-        return CallbackServer(host, port, secret, sink, limits, listener=activated)
+        return CallbackServer(host, port, secret, sink, limits, listener=activated, folder=settings.data_dir)
     host = settings.callback.host
     if host == "auto":
         host = "127.0.0.1" if settings.runtime.engine == "processes" else await engine.bridge_gateway()
     port = settings.callback.port or remembered_port(settings.data_dir / "callback.port", host)
-    return CallbackServer(host, port, secret, sink, limits)
+    return CallbackServer(host, port, secret, sink, limits, folder=settings.data_dir)
 
 
 def callback_secret(data_dir: Path) -> bytes:

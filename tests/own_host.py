@@ -16,7 +16,7 @@ from ogpu_provider.devnet.registry import ImageRegistry
 from ogpu_provider.devnet.tools import ensure_compose
 from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.units import Address
-from ogpu_provider.runtime.callback import CallbackServer
+from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.egress.guard import EgressSettings, Guard

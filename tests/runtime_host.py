@@ -22,7 +22,7 @@ from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.task import ResultOutcome
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
-from ogpu_provider.runtime.callback import CallbackServer
+from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.engine import Engine
@@ -120,6 +120,9 @@ class Inbox:
     bodies: dict[tuple[Address, Address], bytes] = field(default_factory=dict)
     refused: list[tuple[Address, Address, Reason]] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def foresee(self, source: Address, task: Address) -> ResultOutcome | None:
+        return None
 
     async def accept(self, source: Address, task: Address, body: bytes) -> ResultOutcome:
         first = self.bodies.setdefault((source, task), body)

@@ -20,19 +20,31 @@ class ResultSink:
         self._ports = ports
         self._conductor = conductor
 
+    async def foresee(self, source: Address, task: Address) -> ResultOutcome | None:
+        """UNKNOWN or LATE if any result of this task would be that: it need not even be received."""
+        found = await self._standing(source, task)
+        return found if isinstance(found, ResultOutcome) else None
+
     async def accept(self, source: Address, task: Address, body: bytes) -> ResultOutcome:
         """Durable when it returns STORED. UNKNOWN for a task that is not this source's or was not dispatched."""
+        found = await self._standing(source, task)
+        if isinstance(found, ResultOutcome):
+            return found
+        if found is not None:
+            return ResultOutcome.SAME if found == body else ResultOutcome.CONFLICT
+        outcome = await self._store(task, body)
+        self._conductor.nudge(task)
+        return outcome
+
+    async def _standing(self, source: Address, task: Address) -> ResultOutcome | bytes | None:
+        """The result that was stored before, None if one is awaited, UNKNOWN or LATE if none is."""
         row = await self._ports.journal.task(task)
         if row is None or row.source != source or not row.dispatches:
             return ResultOutcome.UNKNOWN
         if row.state is TaskState.EXECUTING:
-            outcome = await self._store(task, body)
-            self._conductor.nudge(task)
-            return outcome
+            return None
         stored = await self._ports.journal.result(task)
-        if stored is None:
-            return ResultOutcome.LATE
-        return ResultOutcome.SAME if stored == body else ResultOutcome.CONFLICT
+        return ResultOutcome.LATE if stored is None else stored
 
     async def _store(self, task: Address, body: bytes) -> ResultOutcome:
         """A container posts once: a disk that is busy for a moment must not cost its result."""

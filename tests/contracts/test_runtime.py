@@ -16,7 +16,7 @@ from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.ports import Runtime
-from ogpu_provider.runtime.callback import CallbackServer
+from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.processes import Processes, Sample
 from tests.fakes.runtime import FakeRuntime, Script
 from tests.runtime_host import Host, Inbox, host, image, imported, pushed

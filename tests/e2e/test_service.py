@@ -22,7 +22,7 @@ from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.hosting import callback_secret
-from ogpu_provider.runtime.callback import CallbackServer
+from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.store.reader import SqliteReader, open_readonly
 from tests.systemd import FakeSystemd
 from tests.waiting import sources_ready, until

@@ -1,0 +1,1 @@
+"""Where sources' containers post their results."""
