@@ -44,6 +44,7 @@ from ogpu_provider.ipfs.pinners import OgpuPinner
 from ogpu_provider.keys.claim import claimed
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.pipeline.census import Census
+from ogpu_provider.pipeline.concerns import Concerns
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.lessons import Lessons
@@ -256,6 +257,7 @@ class Daemon:
             await self.ports.journal.cursor(),
             undo=self._intake.undo,
             witness=self._witness if self._rpc.several else None,
+            concerning=Concerns(self.provider, self.ports.book, self._conductor.follows, self._sender.carries).of,
         )
 
     async def _on_outcome(self, row: IntentRow) -> None:

@@ -90,6 +90,10 @@ class Conductor:
         """Whether a task of the source is somewhere between admission and its response."""
         return any(d.source == source and d.state in AT_WORK for d in self._drivers.values())
 
+    def follows(self, task: Address) -> bool:
+        """Whether the task is live, so that what happens to it on chain matters here."""
+        return task in self._drivers
+
     def waits(self) -> dict[Address, str]:
         """What each live task waits for; empty while its stage runs."""
         return {address: driver.waiting for address, driver in self._drivers.items()}
