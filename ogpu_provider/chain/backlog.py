@@ -4,13 +4,14 @@ A range's ends have to be shown by the node. Behind one address there may be sev
 a range with what it has, so the newest blocks are read by their hashes.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import structlog
 
-from ogpu_provider.chain.decode import Decoder, Json
+from ogpu_provider.chain.decode import Decoder, Json, in_order
 from ogpu_provider.chain.feed import Feed
 from ogpu_provider.chain.logbook import DOUBTS, READ_PAUSES, Logbook, as_logs
 from ogpu_provider.chain.trail import Trail, blocks_of, header_call
@@ -23,18 +24,19 @@ log = structlog.get_logger(__name__)
 
 Tell = Callable[[Block, Sequence[Json], str], Awaitable[None]]
 HandOver = Callable[[Block, Sequence[Fact]], Awaitable[None]]
-Relevant = Callable[[Json], bool]
+Concerning = Callable[[Sequence[Fact]], Sequence[Fact]]
 
 NEAR = 16
 """Blocks below a head that a lagging node may not have, and that are not read by range."""
 _MANY_LOGS = 5000  # in one answer; more, and the next range is halved
 _HEADERS = 100  # asked for in one round trip
+_AT_A_TIME = 250  # logs decoded before others have their turn; some milliseconds
 
 
 class Backlog:
     """`chunk` and `chunk_max`: blocks in one range, at first and at most; it adapts to what nodes answer.
 
-    `relevant` drops raw logs before anything is spent on them. Raises RpcUnavailable, JsonRpcError.
+    `concerning` picks the facts that anything is to be spent on. Raises RpcUnavailable, JsonRpcError.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Backlog:
         *,
         tell: Tell,
         hand_over: HandOver,
-        relevant: Relevant,
+        concerning: Concerning,
         chunk: int,
         chunk_max: int,
     ) -> None:
@@ -58,7 +60,7 @@ class Backlog:
         self._clock = clock
         self._tell = tell
         self._hand_over = hand_over
-        self._relevant = relevant
+        self._concerning = concerning
         self._chunk = chunk
         self._chunk_max = chunk_max
         self._doubts = 0
@@ -119,9 +121,17 @@ class Backlog:
                 self._trail.remember(block)
         return None
 
+    async def _facts(self, logs: Sequence[Json]) -> list[Fact]:
+        """Many logs are decoded bit by bit: tasks at work must not wait for history."""
+        found: list[Fact] = []
+        for start in range(0, len(logs), _AT_A_TIME):
+            found += self._decoder.facts(logs[start : start + _AT_A_TIME])
+            await asyncio.sleep(0)
+        return in_order(found)
+
     async def _deliver(self, logs: Sequence[Json], blocks: dict[int, Block], final: Block) -> None:
         by_block: dict[int, list[Fact]] = {final.number: []}
-        for fact in self._decoder.facts(one for one in logs if self._relevant(one)):
+        for fact in self._concerning(await self._facts(logs)):
             by_block.setdefault(fact.origin.block_number, []).append(fact)
         missing = [number for number in by_block if number not in blocks]
         for start in range(0, len(missing), _HEADERS):

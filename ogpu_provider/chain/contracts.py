@@ -103,7 +103,6 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "Nexus.Attempted": ("address", "address", "uint256"),
     "Nexus.Registered": ("address", "uint256", "address", "uint8"),
     "Nexus.ResponseSubmitted": ("address", "address"),
-    "Nexus.ResponseStatusChanged": ("address", "uint8"),
     "Nexus.TaskStatusChanged": ("address", "uint8"),
     "Nexus.SourcePublished": ("address",),
     "Nexus.SourceStatusChanged": ("address", "uint8"),

@@ -15,8 +15,6 @@ from ogpu_provider.domain.facts import (
     ProviderRemoved,
     Registered,
     RemoveContainer,
-    ResponseStatus,
-    ResponseStatusChanged,
     ResponseSubmitted,
     SourcePublished,
     SourceStatusChanged,
@@ -58,9 +56,6 @@ _NEXUS: Mapping[str, _Maker] = {
     topic("Nexus.Attempted"): lambda o, w: Attempted(o, w.address(0), w.address(1), w.number(2)),
     topic("Nexus.Registered"): lambda o, w: Registered(o, w.address(0), w.address(2), Environment(w.number(3))),
     topic("Nexus.ResponseSubmitted"): lambda o, w: ResponseSubmitted(o, w.address(0), w.address(1)),
-    topic("Nexus.ResponseStatusChanged"): lambda o, w: ResponseStatusChanged(
-        o, w.address(0), ResponseStatus(w.number(1))
-    ),
     topic("Nexus.TaskStatusChanged"): lambda o, w: TaskStatusChanged(o, w.address(0), TaskStatus(w.number(1))),
     topic("Nexus.SourcePublished"): lambda o, w: SourcePublished(o, w.address(0)),
     topic("Nexus.SourceStatusChanged"): lambda o, w: SourceStatusChanged(o, w.address(0), SourceStatus(w.number(1))),
@@ -72,7 +67,7 @@ _TERMINAL: Mapping[str, _Maker] = {
 }
 
 TOPICS: Sequence[str] = (*_NEXUS, *_TERMINAL)
-"""topic0 of every event that becomes a fact."""
+"""topic0 of every event that becomes a fact. The protocol has others, which are not asked for."""
 
 
 class Decoder:
@@ -104,9 +99,13 @@ class Decoder:
 
     def facts(self, logs: Iterable[Json]) -> list[Fact]:
         """Facts in chain order, each once."""
-        found = (fact for log in logs if (fact := self.fact(log)) is not None)
-        once = {(f.origin.block_hash, f.origin.tx_hash, f.origin.log_index): f for f in found}
-        return sorted(once.values(), key=lambda f: (f.origin.block_number, f.origin.log_index))
+        return in_order(fact for log in logs if (fact := self.fact(log)) is not None)
+
+
+def in_order(found: Iterable[Fact]) -> list[Fact]:
+    """In chain order, each log once."""
+    once = {(f.origin.block_hash, f.origin.tx_hash, f.origin.log_index): f for f in found}
+    return sorted(once.values(), key=lambda f: (f.origin.block_number, f.origin.log_index))
 
 
 def origin(log: Json) -> Origin:

@@ -110,6 +110,10 @@ class Flights:
             for tx in await self._outbox.signed(key):
                 self._remember(flight, tx)
 
+    def carries(self, tx_hash: Hash) -> bool:
+        """Whether it is one of an open intent; before the outbox was read, any may be."""
+        return tx_hash in self._keys or not self._loaded
+
     async def sent(self, flight: Flight) -> None:
         async with self._moving:
             if flight.row.state is _S.SIGNED:

@@ -22,6 +22,7 @@ from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import KeyRefused, ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.facts import Attempted, Block, Fact, Registered
 from ogpu_provider.domain.intent import Effect, Intent, IntentState
+from ogpu_provider.domain.units import Hash
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +94,10 @@ class Sender:
             self._note(fact)
         self._flights.doubt(block)
         self._courier.woken.set()
+
+    def carries(self, tx_hash: Hash) -> bool:
+        """Whether a transaction may be one of ours in flight: what it logged is then to be observed."""
+        return self._flights.carries(tx_hash)
 
     async def run(self) -> None:
         """Send and watch until cancelled. Raises what cannot pass: WrongNetwork, ForeignNonce, or a StoreError that

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from ogpu_provider.chain import decode
-from ogpu_provider.chain.backlog import Backlog
+from ogpu_provider.chain.backlog import Backlog, Concerning
 from ogpu_provider.chain.decode import Decoder, Json
 from ogpu_provider.chain.feed import Feed
 from ogpu_provider.chain.logbook import Logbook, as_logs
@@ -54,7 +54,7 @@ class Watcher:
     `start`: number and hash of the last block delivered before a restart, None to begin at the newest block.
     `overlap`: blocks before it that are delivered again. Every fact is delivered at least once, in order; after
     a reorganisation, blocks from the common ancestor on are delivered anew. Blocks without facts are skipped while
-    catching up. `relevant` drops raw logs before anything is spent on them. `undo` is told of the block that the way
+    catching up. `concerning` picks the facts that are delivered. `undo` is told of the block that the way
     back ended at, before anything above it is delivered anew. `witness` hears of the newest facts and who told them.
     """
 
@@ -73,7 +73,7 @@ class Watcher:
         pace: Pace | None = None,
         undo: Undo | None = None,
         witness: Witness | None = None,
-        relevant: Callable[[Json], bool] = lambda _: True,
+        concerning: Concerning = lambda facts: facts,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self._rpc = rpc
@@ -84,7 +84,7 @@ class Watcher:
         self._stall = stall
         self._pace = pace or Pace()
         self._witness = witness
-        self._relevant = relevant
+        self._concerning = concerning
         self._random = random
         self._subscribable = rpc.pushes
         self._stream: NewsStream | None = None
@@ -101,7 +101,7 @@ class Watcher:
             clock,
             tell=self._tell,
             hand_over=self._hand_over,
-            relevant=relevant,
+            concerning=concerning,
             chunk=chunk,
             chunk_max=chunk_max,
         )
@@ -251,7 +251,7 @@ class Watcher:
         self._heard.settle(end.number)
 
     async def _tell(self, block: Block, logs: Sequence[Json], told_by: str, newest: bool = True) -> None:
-        facts = self.decoder.facts(one for one in logs if self._relevant(one))
+        facts = self._concerning(self.decoder.facts(logs))
         await self._deliver(block, facts)
         if newest:
             self._trail.remember(block)

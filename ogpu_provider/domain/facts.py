@@ -71,13 +71,6 @@ class ResponseSubmitted:
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseStatusChanged:
-    origin: Origin
-    response: Address
-    status: ResponseStatus
-
-
-@dataclass(frozen=True, slots=True)
 class TaskStatusChanged:
     origin: Origin
     task: Address
@@ -132,7 +125,6 @@ Fact = (
     TaskPublished
     | Attempted
     | ResponseSubmitted
-    | ResponseStatusChanged
     | TaskStatusChanged
     | Registered
     | SourcePublished

@@ -15,10 +15,11 @@ from ogpu_provider.domain.errors import RpcRejected
 from ogpu_provider.domain.facts import Block, Fact, TaskStatus, TaskView
 from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.killpoints import reach
-from ogpu_provider.domain.source import SourceState, SourceStatus
+from ogpu_provider.domain.source import SourceStatus
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.concerns import serves
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.recovery import owed
@@ -47,7 +48,7 @@ class Intake:
         for fact in block_facts:
             match fact:
                 case facts.TaskPublished():
-                    if self._serves(fact.source):
+                    if serves(self._ports.book, fact.source):
                         rows[fact.task] = self._seen(fact.task, fact.source, block)
                 case facts.Attempted():
                     if fact.provider == self._ports.chain.provider:
@@ -101,7 +102,7 @@ class Intake:
         """Whether we spend something on a fact's word, or leave off work that we are paid for."""
         match fact:
             case facts.TaskPublished():
-                return self._serves(fact.source)
+                return serves(self._ports.book, fact.source)
             case facts.Attempted():
                 return fact.provider == self._ports.chain.provider
             case facts.TaskStatusChanged():
@@ -124,10 +125,6 @@ class Intake:
 
         for address in addresses:
             await self._conductor.apply(address, decide)
-
-    def _serves(self, source: Address) -> bool:
-        row = self._ports.book.get(source)
-        return row is not None and row.state is not SourceState.DROPPED
 
     def _seen(self, task: Address, source: Address, block: Block, obliged: bool = False) -> Task:
         """A row to be. Without our boot's name on it, the stage reads what has become of the task since its block."""

@@ -344,5 +344,4 @@ async def _a_life(network: Network) -> set[type[Fact]]:
         facts.Attempted,
         facts.ResponseSubmitted,
         facts.TaskStatusChanged,
-        facts.ResponseStatusChanged,
     }

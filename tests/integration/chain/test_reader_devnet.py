@@ -105,7 +105,6 @@ async def test_every_event_of_a_task_is_delivered_in_order(tmp_path: Path, pushe
             "TaskStatusChanged",
             "ResponseSubmitted",
             "TaskStatusChanged",
-            "ResponseStatusChanged",
             "TaskStatusChanged",
             "RemoveContainer",
             "SourceStatusChanged",

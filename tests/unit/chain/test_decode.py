@@ -12,7 +12,7 @@ from ogpu_provider.chain.decode import TOPICS, Bloom, Decoder, block, quantity
 from ogpu_provider.chain.networks import MAINNET
 from ogpu_provider.domain import facts
 from ogpu_provider.domain.errors import ChainError
-from ogpu_provider.domain.facts import Origin, ResponseStatus, TaskStatus
+from ogpu_provider.domain.facts import Origin, TaskStatus
 from ogpu_provider.domain.source import Environment, SourceStatus
 from ogpu_provider.domain.units import Hash
 
@@ -49,10 +49,6 @@ def decoder() -> Decoder:
         (log("Nexus.Attempted", A, B, 7), facts.Attempted(ORIGIN, A, B, 7)),
         (log("Nexus.Registered", A, 9, B, 2), facts.Registered(ORIGIN, A, B, Environment.NVIDIA)),
         (log("Nexus.ResponseSubmitted", A, B), facts.ResponseSubmitted(ORIGIN, A, B)),
-        (
-            log("Nexus.ResponseStatusChanged", A, 1),
-            facts.ResponseStatusChanged(ORIGIN, A, ResponseStatus.CONFIRMED),
-        ),
         (log("Nexus.TaskStatusChanged", A, 5), facts.TaskStatusChanged(ORIGIN, A, TaskStatus.FINALIZED)),
         (log("Nexus.SourcePublished", A), facts.SourcePublished(ORIGIN, A)),
         (log("Nexus.SourceUpdated", A, _UPDATED), facts.SourceUpdated(ORIGIN, A)),

@@ -195,7 +195,9 @@ async def test_facts_that_do_not_matter_cost_nothing() -> None:
     ledger.grow([1] * 300)
     start = cursor(ledger.blocks[0])
     wanted = ledger.tasks()[150]
-    async with following(ledger, start, relevant=lambda log: wanted[2:].lower() in log["data"]) as run:
+    async with following(
+        ledger, start, concerning=lambda facts: [one for one in facts if getattr(one, "task", "") == wanted]
+    ) as run:
         assert run.diary.tasks == [wanted]
         assert ledger.counts["eth_getBlockByNumber"] <= 6 + NEAR
 
