@@ -7,10 +7,14 @@ from ogpu_provider.chain.networks import Network, devnet, named, several
 from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.domain.errors import ConfigError
+from ogpu_provider.domain.units import Wei
 from ogpu_provider.keys import keystore
 from ogpu_provider.keys.policy import Policy as SigningPolicy
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.settings import Settings
+
+SIGNED_PER_PAID = 10
+"""A first offer survives a doubled base fee and has gas to spare: most of what is signed for is never paid."""
 
 
 def network_of(settings: Settings) -> Network:
@@ -52,4 +56,9 @@ async def open_signer(settings: Settings, network: Network) -> Signer:
     policy = SigningPolicy(
         network.chain_id, key.address, network.nexus, network.terminal, fee_cap=settings.fees.max_fee
     )
-    return Signer(key, policy)
+    return Signer(key, policy, day_cap=day_cap(settings))
+
+
+def day_cap(settings: Settings) -> Wei:
+    """The signer's own limit behind the sender's budget: what it signs may cost, not what was paid."""
+    return SIGNED_PER_PAID * settings.fees.day_budget

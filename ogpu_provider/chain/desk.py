@@ -14,6 +14,7 @@ from ogpu_provider.chain.flights import Flight, Flights
 from ogpu_provider.chain.outbox import Outbox
 from ogpu_provider.chain.receipts import Receipt
 from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.errors import KeyRefused
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, SignedTx
 from ogpu_provider.domain.killpoints import reach
@@ -44,7 +45,8 @@ class HeadView(Protocol):
 
 
 class Desk:
-    """Each method returns committed bytes, or None where nothing may be signed now. Raises KeyRefused, StoreError."""
+    """Each method returns committed bytes, or None where nothing may be signed now. Raises StoreError, `first` also
+    KeyRefused."""
 
     def __init__(
         self,
@@ -126,7 +128,11 @@ class Desk:
         fees = bump(Fees(last.max_fee, last.tip_fee), current, self._caps) if current else None
         if current and fees is None:
             log.error("tx.at_the_cap", intent=flight.key, nonce=last.nonce, fee=last.max_fee, cap=self._caps.absolute)
-        return await self._write(flight, intent, last.nonce, fees) if fees else None
+        try:
+            return await self._write(flight, intent, last.nonce, fees) if fees else None
+        except KeyRefused as error:  # its nonce is taken: it waits as it is, and what is behind it goes on
+            log.error("tx.not_replaced", intent=flight.key, nonce=last.nonce, error=str(error))
+            return None
 
     def _quoted(self, flight: Flight) -> Fees | None:
         block = self._head.block

@@ -7,7 +7,7 @@ import httpx
 import structlog
 
 from ogpu_provider import config
-from ogpu_provider.assembly import network_of, open_pool
+from ogpu_provider.assembly import day_cap, network_of, open_pool
 from ogpu_provider.chain.fees import DayBudget, FeeCaps
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.pool import RpcPool
@@ -86,7 +86,7 @@ async def open_signer(settings: Settings, network: Network) -> Signer:
         fee_cap=settings.fees.max_fee,
         payment_cap=settings.gateway.max_payment,
     )
-    return Signer(key, policy)
+    return Signer(key, policy, day_cap=day_cap(settings))
 
 
 class Gateway:

@@ -10,6 +10,7 @@ from ogpu_provider.domain.errors import KeyRefused
 from ogpu_provider.domain.intent import Intent, SignedTx
 from ogpu_provider.domain.units import Address, Hash, Wei
 from ogpu_provider.keys.policy import Decoded, TxRequest, address_bytes
+from ogpu_provider.keys.tally import Tally
 from ogpu_provider.keys.transaction import signed
 
 
@@ -90,12 +91,13 @@ class Rules(Protocol):
 class Signer:
     """Signs what the policy allows for `policy.account`, which must be the key's own address.
 
-    Raises KeyRefused key.mismatch if it is not.
+    `day_cap`: wei of gas that it signs for within 24 hours, each nonce counted with the most that it may cost; None
+    for no limit. Raises KeyRefused key.mismatch if the key is another account's.
     """
 
-    __slots__ = ("__key", "_policy")
+    __slots__ = ("__key", "_policy", "_tally")
 
-    def __init__(self, key: SecretKey, policy: Rules) -> None:
+    def __init__(self, key: SecretKey, policy: Rules, *, day_cap: Wei | None = None) -> None:
         if address_bytes(key.address) != address_bytes(policy.account):
             raise KeyRefused(
                 f"the key is for {key.address}, the settings for {policy.account}",
@@ -104,6 +106,7 @@ class Signer:
             )
         self.__key = key
         self._policy = policy
+        self._tally = Tally(day_cap)
 
     @property
     def address(self) -> Address:
@@ -114,7 +117,8 @@ class Signer:
     ) -> SignedTx:
         """Sign an intent at `nonce`. Fees in wei per gas; `tip_fee` None makes a legacy transaction.
 
-        Raises KeyRefused key.policy if the policy, or the intent's own words about its calldata, do not allow it.
+        Raises KeyRefused key.policy if the policy, the day's cap, or the intent's own words about its calldata do not
+        allow it.
         """
         request = TxRequest(
             chain_id=self._policy.chain_id,
@@ -130,6 +134,7 @@ class Signer:
         wrong_subject = decoded.subject is not None and decoded.subject != address_bytes(intent.subject)
         if decoded.effect is not intent.effect or wrong_subject:
             raise KeyRefused(f"the signer refuses: {intent.key} is not what its calldata does", code="key.policy")
+        self._tally.admit(nonce, gas * max_fee, at)
         tx_hash, raw = self.__key.sign(request)
         return SignedTx(tx_hash, intent.key, nonce, raw, gas, max_fee, tip_fee, at)
 

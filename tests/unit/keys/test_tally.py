@@ -1,0 +1,87 @@
+"""The signer's own day: whatever it is asked for, it does not sign for more."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ogpu_provider.assembly import day_cap
+from ogpu_provider.domain.errors import KeyRefused
+from ogpu_provider.domain.intent import Effect, Intent
+from ogpu_provider.domain.units import COIN, Address
+from ogpu_provider.keys.policy import Policy
+from ogpu_provider.keys.signer import SecretKey, Signer
+from ogpu_provider.keys.tally import DAY, Tally
+from ogpu_provider.settings import Settings
+
+
+def refuses(tally: Tally, nonce: int, most: int, at: float = 0.0) -> bool:
+    try:
+        tally.admit(nonce, most, at)
+    except KeyRefused:
+        return True
+    return False
+
+
+def test_a_days_signatures_stay_within_the_cap_and_a_replacement_counts_with_what_is_more() -> None:
+    tally = Tally(100)
+    assert not refuses(tally, 0, 60)
+    assert refuses(tally, 1, 41)
+    assert not refuses(tally, 1, 40)
+    assert refuses(tally, 0, 61)
+    assert not refuses(tally, 0, 10), "a cheaper one in its place"
+    assert refuses(tally, 2, 1), "but the dearer one may be mined yet"
+    assert not refuses(tally, 2, 0)
+
+
+def test_a_day_later_there_is_room_again() -> None:
+    tally = Tally(100)
+    tally.admit(0, 60, 1000.0)
+    tally.admit(1, 40, 1010.0)
+    assert refuses(tally, 2, 1, 999.0 + DAY)
+    assert refuses(tally, 2, 61, 1000.0 + DAY)
+    assert not refuses(tally, 2, 60, 1000.0 + DAY)
+    assert refuses(tally, 3, 1, 500.0), "a clock that is set back"
+    assert not refuses(tally, 3, 40, 1010.0 + DAY)
+
+
+def test_a_replacement_is_of_the_day_in_which_it_was_signed() -> None:
+    tally = Tally(100)
+    tally.admit(0, 60, 0.0)
+    tally.admit(1, 10, 10.0)
+    tally.admit(0, 70, 20.0)
+    assert refuses(tally, 2, 21, 9.0 + DAY)
+    assert not refuses(tally, 2, 30, 10.0 + DAY)
+    assert refuses(tally, 3, 1, 19.0 + DAY)
+    assert not refuses(tally, 3, 70, 20.0 + DAY)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.floats(0, 10 * DAY))))
+def test_no_order_of_requests_goes_over_the_cap(requests: list[tuple[int, int, float]]) -> None:
+    tally, signed = Tally(100), list[tuple[float, int, int]]()
+    for nonce, most, at in sorted(requests, key=lambda one: one[2]):
+        if not refuses(tally, nonce, most, at):
+            signed.append((at, nonce, most))
+        of_the_day = [(n, m) for when, n, m in signed if when > at - DAY]
+        assert sum(max(m for n, m in of_the_day if n == one) for one in {n for n, _ in of_the_day}) <= 100
+
+
+def test_without_a_cap_everything_is_admitted() -> None:
+    assert not refuses(Tally(None), 0, 10**40)
+
+
+async def test_the_signer_asks_its_tally() -> None:
+    key = SecretKey.from_hex("17" * 32)
+    here = Address("0x" + "22" * 20)
+    signer = Signer(key, Policy(1071, key.address, here, here), day_cap=21_000 * 10 * 3)
+    void = Intent("1071:fill:0", Effect.FILL, key.address, key.address, b"")
+    for nonce in range(3):
+        await signer.sign(void, nonce=nonce, gas=21_000, max_fee=10, tip_fee=1, at=0.0)
+    with pytest.raises(KeyRefused, match="within a day"):
+        await signer.sign(void, nonce=3, gas=21_000, max_fee=10, tip_fee=1, at=0.0)
+    with pytest.raises(KeyRefused, match="is not within"):
+        await signer.sign(void, nonce=3, gas=0, max_fee=10, tip_fee=1, at=DAY)
+    await signer.sign(void, nonce=3, gas=21_000, max_fee=10, tip_fee=1, at=DAY)
+
+
+def test_the_settings_give_the_signer_ten_times_the_days_budget() -> None:
+    assert day_cap(Settings()) == 1000 * COIN
