@@ -8,6 +8,8 @@ the author's and the inputs a stranger's, so checking one against the other is b
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import jsonschema
@@ -27,6 +29,9 @@ _ROUTE = re.compile(r"/run/([A-Za-z_][A-Za-z0-9_]{0,127})/\{[^/{}]+\}")
 _LEFT_OUT = ("pattern", "patternProperties", "uniqueItems", "propertyNames", "$dynamicRef", "$recursiveRef")
 
 Check = Callable[[Validator, Any, Any, Any], Iterator[ValidationError] | None]
+
+
+_left: ContextVar[list[int]] = ContextVar("steps left")
 
 
 class _TooLong(Exception):
@@ -76,10 +81,10 @@ class OpenApiContract:
 
 def check(schema: Any, value: Any, steps: int = MAX_STEPS) -> tuple[str, ...]:
     """Violations of a schema. One that cannot be used (bad, or endless) finds nothing: the container will judge."""
-    left = [steps]
     found: list[str] = []
+    _left.set([steps])
     try:
-        for error in _validator(schema, left).iter_errors(value):
+        for error in _kind()(schema, registry=Registry()).iter_errors(value):
             where = "/".join(str(part) for part in error.absolute_path)
             found.append(f"{where or 'input'}: {error.message}"[:300])
             if len(found) >= MAX_TOLD:
@@ -91,21 +96,22 @@ def check(schema: Any, value: Any, steps: int = MAX_STEPS) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _validator(schema: Any, left: list[int]) -> Validator:
+@cache
+def _kind() -> Any:
+    """Made once: a class takes milliseconds, and every task that waits for a place is checked again and again."""
     known: Any = jsonschema.Draft202012Validator.VALIDATORS
-    counted: Any = {name: _counted(each, left) for name, each in known.items() if name not in _LEFT_OUT}
-    kind = jsonschema.validators.create(
+    counted: Any = {name: _counted(each) for name, each in known.items() if name not in _LEFT_OUT}
+    return jsonschema.validators.create(
         meta_schema=jsonschema.Draft202012Validator.META_SCHEMA,
         validators=counted,
         type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER,
         id_of=lambda _schema: "",
     )
-    validator: Validator = kind(schema, registry=Registry())
-    return validator
 
 
-def _counted(keyword: Check, left: list[int]) -> Check:
+def _counted(keyword: Check) -> Check:
     def check(validator: Validator, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
+        left = _left.get()
         left[0] -= 1
         if left[0] < 0:
             raise _TooLong

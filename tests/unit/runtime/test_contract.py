@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ogpu_provider.domain.errors import EngineError
+from ogpu_provider.runtime import contract
 from ogpu_provider.runtime.contract import OpenApiContract, check
 
 INPUT = {
@@ -98,3 +99,12 @@ def test_an_endless_schema_is_given_up() -> None:
     started = time.perf_counter()
     check(schema, 2, steps=5000)
     assert time.perf_counter() - started < 5
+
+
+def test_each_check_has_steps_of_its_own_and_makes_no_class_of_its_own() -> None:
+    schema = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
+    assert check(schema, {"a": "x"}, steps=0) == ()  # given up at once
+    assert check(schema, {"a": "x"}) == ("a: 'x' is not of type 'integer'",)
+    made = contract._kind.cache_info().misses
+    assert all(not check(schema, {"a": n}) for n in range(100))
+    assert contract._kind.cache_info().misses == made == 1
