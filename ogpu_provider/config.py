@@ -87,8 +87,14 @@ def variable(key: str) -> str:
     return environment.PREFIX + key.replace(".", "__").upper()
 
 
-def default_file() -> Path:
-    return platformdirs.user_config_path(APP) / "config.toml"
+SERVICE_FILE = Path("/etc/ogpu-provider/config.toml")
+"""The service's, which `ogpu-provider service install` writes."""
+
+
+def default_file(service: Path = SERVICE_FILE) -> Path:
+    """The user's own; where there is none, the service's."""
+    own = platformdirs.user_config_path(APP) / "config.toml"
+    return service if service.exists() and not own.exists() else own
 
 
 def chosen_file(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:

@@ -7,6 +7,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def _write(path: Path, text: str) -> None:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
+            _dress(descriptor, path)
             file.flush()
             os.fsync(descriptor)
         os.replace(draft, path)
@@ -126,3 +128,14 @@ def _write(path: Path, text: str) -> None:
         raise ConfigError(
             f"{path}: {error.strerror}", code="config.unwritable", remedy="check the folder's owner and mode"
         ) from error
+
+
+def _dress(descriptor: int, path: Path) -> None:
+    """Owner, group and mode of the file that is replaced, as far as this user may; a service's user reads it, too."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    with suppress(PermissionError):
+        os.fchown(descriptor, found.st_uid, found.st_gid)
+        os.fchmod(descriptor, found.st_mode & 0o644)

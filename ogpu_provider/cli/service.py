@@ -58,7 +58,7 @@ async def install(
     if dry_run:
         for file in installation.files(plan):
             print(f"--- {root / file.path}\n{file.text}")
-    _say(report, "would write" if dry_run else "wrote", "would run" if dry_run else "ran")
+    _say(report, "would write" if dry_run else "wrote", "would run" if dry_run else "ran", dry_run)
 
 
 @app.command
@@ -70,11 +70,13 @@ async def uninstall(*, root: Root = Path("/"), dry_run: DryRun = False, json: As
     if json:
         document({"dry_run": dry_run, **asdict(report)})
     else:
-        _say(report, "would remove" if dry_run else "removed", "would run" if dry_run else "ran")
+        _say(report, "would remove" if dry_run else "removed", "would run" if dry_run else "ran", dry_run)
 
 
-def _say(report: "Report", wrote: str, ran: str) -> None:
-    for word, lines in ((wrote, report.files), (ran, report.commands), ("kept", report.kept), ("to do:", report.todo)):
+def _say(report: "Report", wrote: str, ran: str, dry_run: bool) -> None:
+    handed = "would hand over" if dry_run else "handed over"
+    rows = ((wrote, report.files), (ran, report.commands), ("kept", report.kept), (handed, report.handed))
+    for word, lines in (*rows, ("to do:", report.todo)):
         for line in lines:
             print(f"{word} {line}")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ogpu_provider.domain.errors import ConfigError
-from ogpu_provider.service import unit
+from ogpu_provider.service import handover, unit
 
 SYSTEM = Path("/")
 UNITS = Path("etc/systemd/system")
@@ -35,6 +35,8 @@ class Report:
 
     files: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    handed: list[str] = field(default_factory=list)
+    """Written by root before, and the service's now."""
     commands: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
 
@@ -45,7 +47,7 @@ def files(plan: unit.Plan) -> tuple[File, ...]:
         File(SYSUSERS, unit.users(plan)),
         File(UNITS / f"{unit.NAME}.service", unit.service(plan)),
         File(UNITS / f"{unit.NAME}.socket", unit.socket(plan)),
-        File(plan.settings.relative_to("/"), unit.settings(plan), keep=True),  # type: ignore[arg-type]
+        File(plan.settings.relative_to("/"), unit.settings(plan), 0o640, keep=True),  # type: ignore[arg-type]
     )
 
 
@@ -66,7 +68,9 @@ def groups(root: Path, wanted: Sequence[str] = ("docker", "video", "render")) ->
 
 
 async def install(plan: unit.Plan, root: Path = SYSTEM, *, rehearse: bool = False) -> Report:
-    """Write users, units and first settings, then start the service. Again: brings the units up to date.
+    """Write users, units and first settings; hand over what root wrote; start the service when it can work.
+
+    Again: brings the units up to date.
 
     Raises ConfigError: `service.program` for a program that the service could not see, `service.foreign_file` for a
     file in our place that is not ours, `service.not_root`, `service.command`.
@@ -89,11 +93,13 @@ async def install(plan: unit.Plan, root: Path = SYSTEM, *, rehearse: bool = Fals
         report.todo.append(f"put the keystore's password into {password} (owner root, mode 0600)")
     keystore = root / plan.data_dir.relative_to("/") / "keystore.json"
     if not keystore.exists():
-        report.todo.append(f"put the keystore into {keystore} (owner {plan.user}, mode 0600)")
+        report.todo.append(f"make the key: {plan.program} register --config {plan.settings} --password-file {password}")
     start = there and keystore.exists()
+    await _run_all([["systemd-sysusers", f"{unit.NAME}.conf"]], root, rehearse, report)
+    _hand_over(plan, root, rehearse, report)
     await _run_all(_starting(start), root, rehearse, report)
     if not start:
-        report.todo.append(f"then: systemctl start {unit.NAME}.service")
+        report.todo.append("then `service install` again: it hands over what root wrote, and starts the service")
     return report
 
 
@@ -118,8 +124,20 @@ async def uninstall(root: Path = SYSTEM, *, rehearse: bool = False) -> Report:
     return report
 
 
+def _hand_over(plan: unit.Plan, root: Path, rehearse: bool, report: Report) -> None:
+    owner = handover.owner_of(plan.user, root)
+    if owner is not None:
+        try:
+            report.handed.extend(handover.hand_over(plan, root, owner, rehearse=rehearse))
+        except OSError as error:
+            raise ConfigError(
+                f"{error.filename or plan.settings} cannot be given to {plan.user}: {error.strerror}",
+                code="service.not_handed_over",
+                remedy="run as root; a link in its place is not followed",
+            ) from None
+
+
 def _starting(start: bool) -> Iterator[list[str]]:
-    yield ["systemd-sysusers", f"{unit.NAME}.conf"]
     yield ["systemctl", "daemon-reload"]
     yield ["systemctl", "enable", f"{unit.NAME}.socket", f"{unit.NAME}.service"]
     if start:

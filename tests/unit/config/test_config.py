@@ -171,3 +171,11 @@ def test_an_empty_or_missing_password_is_an_error(tmp_path: Path) -> None:
     file.touch(mode=0o600)
     with pytest.raises(ConfigError, match="nothing"):
         config.wallet_password(Wallet(password_file=file), {})
+
+
+def test_the_services_file_is_read_where_the_user_has_none(tmp_path: Path) -> None:
+    service = tmp_path / "etc.toml"
+    own = config.default_file(service)
+    assert own.name == "config.toml"
+    service.touch()
+    assert config.default_file(service) == (own if own.exists() else service)
