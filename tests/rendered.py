@@ -1,5 +1,8 @@
 """Rendered files for tests: one that uses every key which an author may set, and what the gate makes of others."""
 
+from dataclasses import replace
+from typing import Any
+
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import ZERO_ADDRESS
@@ -45,23 +48,32 @@ volumes: {cache: }
 """
 
 
-def plan_of(text: bytes, environment: Environment = Environment.CPU, *, waived: frozenset[str] = frozenset()) -> Plan:
-    """What would be made of an author's file on an example host."""
+def plan_of(
+    text: bytes,
+    environment: Environment = Environment.CPU,
+    *,
+    waived: frozenset[str] = frozenset(),
+    image: str = "",
+    **grant: Any,
+) -> Plan:
+    """What would be made of an author's file on an example host. `image`: in place of every one that it names;
+    `grant`: what differs from the example's.
+    """
     project = admit(text, environment, EXAMPLE, waived=waived)
     devices = tuple(
         Device(f"device-{n}", environment, "example", 0, nodes=("/dev/kfd", f"/dev/dri/renderD{128 + n}"))
         for n in range(project.devices)
     )
-    grant = Grant(
+    example = Grant(
         instance="example",
         source=ZERO_ADDRESS,
         environment=environment,
         compose_sha256=fingerprint(text),
         variables=EXAMPLE,
-        images={str(service.image): str(service.image) for service in project.services},
+        images={str(service.image): image or str(service.image) for service in project.services},
         dispatch_host="127.0.0.1",
         gateway="172.17.0.1",
         devices=devices,
         limits=Limits(),
     )
-    return render(project, grant)
+    return render(project, replace(example, **grant))

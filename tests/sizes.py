@@ -16,7 +16,10 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "store histories": (5, 25, 1_000),  # tests/contracts/test_store.py
     "closed intents": (2_000, 100_000, 1_000_000),  # tests/unit/store/test_old_journal.py
     "fault blocks": (50, 300, 10_000),  # tests/faults/test_rpc_faults.py
-    "engine files": (1, 24, 1_000),  # tests/security/test_generated_in_engine.py
+    "fault dwell ms": (20, 100, 2_000),  # tests/faults/test_rpc_matrix.py
+    "engine files": (1, 20, 1_000),  # tests/security/test_generated_in_engine.py
+    "historic logs": (5_000, 20_000, 1_000_000),  # tests/integration/chain/test_history.py
+    "callbacks": (500, 10_000, 100_000),  # tests/security/test_callback_abuse.py
     "compose files": (500, 5_000, 200_000),  # tests/security/test_generated_compose.py
 }
 SOAK_LIMIT_S = 4 * 3600

@@ -142,13 +142,13 @@ def _service(service: Service, project: Project, grant: Grant) -> dict[str, Any]
         "environment": _environment(service, grant, target=target),
         "ports": _ports(service, grant),
     }
-    out.update(_copied(service))
+    out.update(_copied(service, memory))
     out.update(_gpu(service, grant))
     return {key: value for key, value in out.items() if value not in (None, [], ())}
 
 
-def _copied(service: Service) -> dict[str, Any]:
-    """What the author alone decides; left out where nothing was said."""
+def _copied(service: Service, memory: int) -> dict[str, Any]:
+    """What the author alone decides; left out where nothing was said. Shared memory is memory: never more of it."""
     out: dict[str, Any] = {
         "command": _words(service.command),
         "entrypoint": _words(service.entrypoint),
@@ -161,7 +161,7 @@ def _copied(service: Service) -> dict[str, Any]:
         "stop_signal": service.stop_signal or None,
         "tty": service.tty or None,
         "stdin_open": service.stdin_open or None,
-        "shm_size": service.shm,
+        "shm_size": min(service.shm, memory) if service.shm else None,
         "healthcheck": _healthcheck(service.healthcheck),
         "volumes": [
             {"type": "volume", "source": volume.name, "target": volume.target, "read_only": volume.read_only}
