@@ -1,132 +1,32 @@
 """The sender with the real store, signer, watcher and contracts, on a node that mines, forgets and undoes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ogpu_provider.chain.networks import devnet
-from ogpu_provider.chain.reader import ChainReader
-from ogpu_provider.chain.rpc import Rpc
-from ogpu_provider.chain.sender import Sender
-from ogpu_provider.chain.watcher import Watcher
-from ogpu_provider.devnet.accounts import role
-from ogpu_provider.devnet.deployment import COIN, deploy
-from ogpu_provider.devnet.jsonrpc import JsonRpc
-from ogpu_provider.devnet.node import Node
-from ogpu_provider.domain.clock import SystemClock
-from ogpu_provider.domain.errors import ForeignNonce, RpcUnavailable
-from ogpu_provider.domain.facts import Block, Fact, TaskStatus
-from ogpu_provider.domain.intent import Intent, IntentRow, IntentState
-from ogpu_provider.domain.source import Environment
+from ogpu_provider.devnet.deployment import COIN
+from ogpu_provider.domain.errors import ForeignNonce
+from ogpu_provider.domain.facts import TaskStatus
+from ogpu_provider.domain.intent import IntentState
 from ogpu_provider.domain.units import Address
-from ogpu_provider.keys.policy import Policy
-from ogpu_provider.keys.signer import SecretKey, Signer
-from ogpu_provider.pipeline.ports import Head
 from ogpu_provider.store.sqlite import SqliteStore
-from tests.integration.devnet.conftest import Network
+from tests.integration.chain.host import LINK, ME, Host, a_host, closed, leaf
 
 pytestmark = pytest.mark.devnet
-PROVIDER = role("provider")
-ME = Address(PROVIDER.address)
-LINK = "http://127.0.0.1:1/ipfs/bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq"
-
-
-class Host:
-    """A provider host without its path: what the daemon would join around the sender."""
-
-    def __init__(self, network: Network, rpc: Rpc, store: SqliteStore) -> None:
-        self.network = network
-        self.rpc = rpc
-        self.store = store
-        self.chain = ChainReader(rpc, rpc.network, ME)
-        self.head = Head()
-        self.outcomes: list[IntentRow] = []
-        self.faults: list[str] = []
-
-    async def taken(self, row: IntentRow) -> None:
-        self.outcomes.append(row)
-
-    async def call(self, method: str, *params: Any) -> Any:
-        fault = self.faults.pop(0) if self.faults and method == "eth_sendRawTransaction" else ""
-        answer = await self.rpc.call(method, *params) if fault != "down" else None
-        if fault:
-            raise RpcUnavailable(fault)
-        return answer
-
-    async def batch(self, calls: Sequence[Any]) -> list[Any]:
-        return await self.rpc.batch(calls)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        there = self.rpc.network
-        key = SecretKey.from_hex(PROVIDER.private_key)
-        signer = Signer(key, Policy(there.chain_id, ME, there.nexus, there.terminal))
-        self.sender = Sender(self, self.store, signer, SystemClock(), self.head, self.taken, confirmations=2)
-
-        async def deliver(block: Block, facts: Sequence[Fact]) -> None:
-            self.head.block = block
-            await self.sender.observe(block, facts)
-
-        watcher = Watcher(self.rpc, there, deliver, SystemClock(), None)
-        self.sending = asyncio.create_task(self.sender.run())
-        services = [asyncio.create_task(watcher.run()), self.sending]
-        try:
-            yield
-        finally:
-            for service in services:
-                service.cancel()
-            for ended in await asyncio.gather(*services, return_exceptions=True):
-                assert isinstance(leaf(ended), asyncio.CancelledError | ForeignNonce), ended
-
-    async def plan(self, *intents: Intent) -> None:
-        for intent in intents:
-            assert await self.store.plan(intent, at=0.0)
-        self.sender.wake()
-
-    async def until(self, intent: Intent, wanted: Callable[[IntentRow], bool], limit: float = 20) -> IntentRow:
-        async with asyncio.timeout(limit):
-            while True:
-                row = await self.store.intent(intent.key)
-                if row is not None and wanted(row):
-                    return row
-                await asyncio.sleep(0.02)
-
-    async def nonce(self) -> int:
-        return int(await self.rpc.call("eth_getTransactionCount", ME, "latest"), 16)
 
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    async with Node(tmp_path / "node.log", block_time=0.2) as node, JsonRpc(node.rpc_url) as setup:
-        network = Network(setup, node.rpc_url, await deploy(node.rpc_url))
-        await network.pair()
-        await network.deposit(network.client, 100 * COIN)
-        async with Rpc(devnet(node.rpc_url, node.ws_url)) as rpc:
-            store = await SqliteStore.open(tmp_path / "journal.db", chain_id=rpc.network.chain_id, provider=ME)
-            yield Host(network, rpc, store)
-            await store.close()
-
-
-async def served(host: Host) -> Address:
-    source = Address(await host.network.source())
-    register = host.chain.intent_register(source, Environment.CPU)
-    await host.plan(register)
-    await host.until(register, lambda row: row.state is IntentState.CONFIRMED)
-    return source
-
-
-def closed(row: IntentRow) -> bool:
-    return not row.state.open
+    async with a_host(tmp_path) as host:
+        yield host
 
 
 async def test_a_task_is_won_with_three_transactions(host: Host) -> None:
     async with host.running():
-        source = await served(host)
+        source = await host.served()
         task = Address(await host.network.task(source))
         attempt = host.chain.intent_attempt(task, COIN, 2e9)
         submit = host.chain.intent_submit(task, LINK, COIN, 2e9)
@@ -147,7 +47,7 @@ async def test_a_task_is_won_with_three_transactions(host: Host) -> None:
 
 async def test_a_refusal_by_the_contract_is_a_reverted_intent(host: Host) -> None:
     async with host.running():
-        source = await served(host)
+        source = await host.served()
         task = Address(await host.network.task(source))
         submit = host.chain.intent_submit(task, LINK, COIN, 2e9)  # without an attempt
         await host.plan(submit)
@@ -159,7 +59,7 @@ async def test_a_refusal_by_the_contract_is_a_reverted_intent(host: Host) -> Non
 @pytest.mark.parametrize("fault", ["lost", "down"])
 async def test_a_lost_reply_has_one_effect(host: Host, fault: str) -> None:
     async with host.running():
-        source = await served(host)
+        source = await host.served()
         task = Address(await host.network.task(source))
         before = await host.nonce()
         host.faults = [fault, fault]
@@ -173,7 +73,7 @@ async def test_a_lost_reply_has_one_effect(host: Host, fault: str) -> None:
 
 async def test_a_crash_between_commit_and_send_sends_the_same_bytes_once(host: Host) -> None:
     async with host.running():
-        source = await served(host)
+        source = await host.served()
         task = Address(await host.network.task(source))
         attempt = host.chain.intent_attempt(task, COIN, 2e9)
         host.faults = ["down"] * 50
@@ -189,7 +89,7 @@ async def test_a_crash_between_commit_and_send_sends_the_same_bytes_once(host: H
 
 async def test_a_dropped_transaction_is_sent_again(host: Host) -> None:
     async with host.running():
-        source = await served(host)
+        source = await host.served()
         task = Address(await host.network.task(source))
         await host.rpc.call("evm_setIntervalMining", 0)
         attempt = host.chain.intent_attempt(task, COIN, 2e9)
@@ -206,7 +106,7 @@ async def test_a_dropped_transaction_is_sent_again(host: Host) -> None:
 
 async def test_an_undone_block_costs_nothing_but_time(host: Host) -> None:
     async with host.running():
-        source = await served(host)
+        source = await host.served()
         task = Address(await host.network.task(source))
         await asyncio.sleep(0.5)  # the task shall lie deeper than what is undone
         await host.rpc.call("evm_setIntervalMining", 0)
@@ -227,7 +127,7 @@ async def test_an_undone_block_costs_nothing_but_time(host: Host) -> None:
 
 async def test_a_base_fee_twenty_times_higher_is_followed(host: Host) -> None:
     async with host.running():
-        source = await served(host)
+        source = await host.served()
         task = Address(await host.network.task(source))
         await host.rpc.call("evm_setIntervalMining", 0)
         attempt = host.chain.intent_attempt(task, COIN, 2e9)
@@ -245,7 +145,7 @@ async def test_a_base_fee_twenty_times_higher_is_followed(host: Host) -> None:
 
 async def test_a_second_host_with_the_same_key_ends_loudly(host: Host, tmp_path: Path) -> None:
     async with host.running():
-        source = await served(host)
+        source = await host.served()
         tasks = [Address(await host.network.task(source)) for _ in range(2)]
     other = await SqliteStore.open(tmp_path / "other.db", chain_id=host.rpc.network.chain_id, provider=ME)
     twin = Host(host.network, host.rpc, other)
@@ -257,10 +157,3 @@ async def test_a_second_host_with_the_same_key_ends_loudly(host: Host, tmp_path:
         ended, _ = await asyncio.wait({host.sending, twin.sending}, timeout=40, return_when=asyncio.FIRST_COMPLETED)
         assert [type(leaf(task.exception())) for task in ended] == [ForeignNonce]
     await other.close()
-
-
-def leaf(error: BaseException | None) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        (error,) = error.exceptions
-    assert error is not None
-    return error
