@@ -37,12 +37,16 @@ end is stored and nobody was told of it.
 """
 AFTER_AN_EFFECT = frozenset(p for p in POINTS if p.rpartition(".")[2] in ("saved", "called", "done", "sent", "closed"))
 """Points where something has happened whose answer may still be lost."""
-ONBOARDING: tuple[str, ...] = tuple(
-    f"{effect}.{side}"
-    for effect in ("announceMaster", "deposit", "lock", "register", "master")
-    for side in ("signed", "sent")
+STEPS = ("network", "key", "host", "pairing", "stake", "sources", "summary")
+ONBOARDING: tuple[str, ...] = (
+    *(f"{step}.done" for step in STEPS),
+    *(
+        f"{effect}.{side}"
+        for effect in ("master", "announceMaster", "deposit", "lock", "register")
+        for side in ("signed", "sent")
+    ),
 )
-"""Effects of the guided registration, which no task passes."""
+"""Steps of the guided registration, and its effects, which no task passes."""
 
 _armed = ""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.onboarding import host, key, network, pairing, sources, stake, summary
 from ogpu_provider.onboarding.sitting import Sitting, StepResult
 
@@ -22,5 +23,7 @@ async def register(ctx: Sitting) -> list[StepResult]:
     """All steps; what was done before an error stays done. Raises ProviderError."""
     for number, (title, step) in enumerate(STEPS, 1):
         ctx.talk.say(f"\n[{number}/{len(STEPS)}] {title}")
-        ctx.results.append(await step(ctx))
+        result = await step(ctx)
+        ctx.results.append(result)
+        reach(f"{result.step}.done")
     return ctx.results

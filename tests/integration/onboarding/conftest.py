@@ -1,7 +1,7 @@
 """One local network for all sittings; every test has a host and keys of its own."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from ogpu_provider.devnet.transactions import transact
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import COIN
 from tests.integration.onboarding.host import BareHost
+from tests.integration.onboarding.nursery import Nursery
 
 _numbers = itertools.count()
 
@@ -27,6 +28,12 @@ async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Local
         yield network
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as made:
+        yield made
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def source(local: LocalNetwork) -> str:
     made, key = local.describe(), accounts.role("client").private_key
@@ -35,8 +42,8 @@ async def source(local: LocalNetwork) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def host(local: LocalNetwork, tmp_path: Path) -> BareHost:
-    made = BareHost(tmp_path / f"host{next(_numbers)}", local)
+async def host(local: LocalNetwork, nursery: Nursery, tmp_path: Path) -> BareHost:
+    made = BareHost(tmp_path / f"host{next(_numbers)}", local, nursery)
     await made.prepare()
     return made
 

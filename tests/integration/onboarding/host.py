@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import secrets
-import signal
+import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +19,9 @@ from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.transactions import read, send, transact
 from ogpu_provider.domain.units import COIN
+from ogpu_provider.keys import keystore
+from tests.integration.onboarding.nursery import Child, Nursery
+from tests.integration.onboarding.person import Person
 
 SIGN = Path(__file__).with_name("sign.py")
 TOPICS = {
@@ -44,6 +47,19 @@ class Done:
         return json.loads(self.out)
 
 
+@dataclass
+class Run:
+    """A command that runs, with its standard output and error."""
+
+    child: Child
+    out: asyncio.StreamReader
+    err: asyncio.StreamReader
+
+    async def ended(self) -> Done:
+        out, err = await asyncio.gather(self.out.read(), self.err.read())
+        return Done(await asyncio.to_thread(self.child.wait), out.decode(), err.decode())
+
+
 def fresh() -> Known:
     key = "0x" + secrets.token_hex(32)
     return Known(str(Account.from_key(key).address), key)
@@ -53,8 +69,15 @@ def fresh() -> Known:
 class BareHost:
     folder: Path
     network: LocalNetwork
+    nursery: Nursery
     provider: Known = field(default_factory=fresh)
     master: Known = field(default_factory=fresh)
+
+    async def another(self, name: str, **changes: Known) -> "BareHost":
+        """Beside this one, with keys of its own unless told otherwise."""
+        made = BareHost(self.folder.with_name(f"{self.folder.name}-{name}"), self.network, self.nursery, **changes)
+        await made.prepare()
+        return made
 
     @property
     def config(self) -> Path:
@@ -100,44 +123,54 @@ class BareHost:
         images = () if pull else ("--leave-images",)
         return ("register", "--yes", "--skip-host-check", *images, *flat, *more)
 
-    async def run(self, *words: str, point: str = "", environ: dict[str, str] | None = None) -> Done:
-        process = await self.start(*words, point=point, environ=environ)
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return Done(process.returncode, out.decode(), err.decode())
+    async def run(self, *words: str, **how: Any) -> Done:
+        return await (await self.start(*words, **how)).ended()
 
-    async def start(
-        self, *words: str, point: str = "", environ: dict[str, str] | None = None
-    ) -> asyncio.subprocess.Process:
-        entry = ("-m", "tests.integration.onboarding.armed", point) if point else ("-m", "ogpu_provider.cli.main")
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, *entry, *words),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **(environ or {})},
-        )
+    async def start(self, *words: str, **how: Any) -> "Run":
+        """`how`: see `Nursery.start`."""
+        pipes = [os.pipe(), os.pipe()]
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            child = await asyncio.to_thread(self.nursery.start, words, (null, pipes[0][1], pipes[1][1]), **how)
+        finally:
+            for descriptor in (null, pipes[0][1], pipes[1][1]):
+                os.close(descriptor)
+        return Run(child, *[await _reader(descriptor) for descriptor, _ in pipes])
+
+    async def at_terminal(self, person: Person, *words: str, **how: Any) -> int:
+        return await asyncio.to_thread(person.run, self.nursery, words, **how)
+
+    async def reseal(self, password: str) -> None:
+        """The same key under the same password, in a keystore that is cheap to open: many runs open it."""
+        path = self.folder / "data" / "keystore.json"
+        key = await keystore.unlock(path, password)
+        assert key.address == self.provider.address
+        path.unlink()
+        await keystore.import_key(path, self.provider.private_key, password, rounds=4096)
+
+    async def masters_keystore(self) -> tuple[str, ...]:
+        """Flags with the master's key as a wallet exports it; for people who have it at hand."""
+        path = self.folder / "master.json"
+        if not path.exists():
+            await keystore.import_key(path, self.master.private_key, "horse", rounds=4096)
+        return "--master-keystore", str(path), "--master-password-file", str(self.folder / "word")
 
     async def sign(self, printed: str, key: str = "master") -> str:
-        """The master's machine, given exactly what was printed."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(SIGN), self.network.node.rpc_url, str(self.folder / key)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out, _ = await process.communicate(printed.encode())
-        assert process.returncode == 0
-        return out.decode().strip()
+        return await asyncio.to_thread(self.sign_now, printed, key)
 
-    async def signed_by_master(self, *words: str) -> Done:
+    def sign_now(self, printed: str, key: str = "master") -> str:
+        """The master's machine, given exactly what was printed; the transaction's hash."""
+        command = [sys.executable, str(SIGN), self.network.node.rpc_url, str(self.folder / key)]
+        text = printed.replace("\r", "")
+        return subprocess.run(command, input=text, text=True, stdout=subprocess.PIPE, check=True).stdout.strip()
+
+    async def signed_by_master(self, *words: str, **how: Any) -> Done:
         """A run in which the master signs what is printed, as soon as it is."""
-        process = await self.start(*words)
-        assert process.stdout is not None
-        printed = await until_printed(process.stdout, "  link")
+        run = await self.start(*words, **how)
+        printed = await until_printed(run.out, "  link")
         await self.sign(printed)
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return Done(process.returncode, printed + out.decode(), err.decode())
+        done = await run.ended()
+        return Done(done.code, printed + done.out, done.err)
 
     async def announce(self, *, provider: str = "", value: int = 100 * COIN, by: Known | None = None) -> None:
         async with JsonRpc(self.network.node.rpc_url) as rpc:
@@ -176,9 +209,9 @@ class BareHost:
         async with JsonRpc(self.network.node.rpc_url) as rpc:
             return int(await rpc.call("eth_getBalance", self.provider.address, "latest"), 16)
 
-    async def nonce(self) -> int:
+    async def nonce(self, account: str = "") -> int:
         async with JsonRpc(self.network.node.rpc_url) as rpc:
-            return int(await rpc.call("eth_getTransactionCount", self.provider.address, "latest"), 16)
+            return int(await rpc.call("eth_getTransactionCount", account or self.provider.address, "latest"), 16)
 
 
 async def until_printed(stream: asyncio.StreamReader, mark: str, timeout: float = 60.0) -> str:
@@ -191,9 +224,8 @@ async def until_printed(stream: asyncio.StreamReader, mark: str, timeout: float 
     return text
 
 
-async def stop(process: asyncio.subprocess.Process, number: signal.Signals = signal.SIGINT) -> int:
-    process.send_signal(number)
-    said = await process.communicate()
-    print(*(text.decode() for text in said if text))  # shown where the exit code is not the expected one
-    assert process.returncode is not None
-    return process.returncode
+async def _reader(descriptor: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb", 0))
+    return reader

@@ -57,8 +57,7 @@ async def test_a_malformed_key_leaves_no_keystore(host: BareHost, way: str, text
 
 async def test_the_masters_key_in_place_of_the_providers(host: BareHost) -> None:
     await paired(host)
-    other = BareHost(host.folder.with_name("other"), host.network, provider=host.master)
-    await other.prepare()
+    other = await host.another("other", provider=host.master)
     assert "must not be on this host" in str(await refused(other, "key.masters", master=fresh().address))
 
 
@@ -118,8 +117,7 @@ async def test_a_master_that_is_no_address(host: BareHost, text: str) -> None:
 
 async def test_a_master_that_has_another_provider(host: BareHost) -> None:
     await paired(host)
-    other = BareHost(host.folder.with_name("other"), host.network, master=host.master)
-    await other.prepare()
+    other = await host.another("other", master=host.master)
     await refused(other, "pairing.master_taken")
 
 
@@ -245,8 +243,7 @@ async def test_the_daemon_may_be_left_to_register(host: BareHost, source: str) -
 
 
 async def test_keys_from_a_phrase_a_wallets_file_and_the_incumbent(host: BareHost, tmp_path: Path) -> None:
-    other = BareHost(tmp_path / "phrase", host.network)
-    await other.prepare()
+    other = await host.another("phrase")
     phrase = Secret(f" {accounts.MNEMONIC} \n")
     await refused(other, "pairing.waiting", key="mnemonic", secret=phrase, account_index=15, wait=0.0)
     assert keystore.address_of(other.folder / "data" / "keystore.json") == accounts.account(15).address

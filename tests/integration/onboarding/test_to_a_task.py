@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-import subprocess
-import sys
+import signal
 import time
 import tomllib
 from pathlib import Path
@@ -16,9 +15,10 @@ from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.publishing import publish_sample
 from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.units import COIN
-from tests.integration.onboarding.host import SIGN, BareHost
+from tests.integration.onboarding.answers import answers_of
+from tests.integration.onboarding.host import BareHost
+from tests.integration.onboarding.nursery import Nursery
 from tests.integration.onboarding.person import Person
-from tests.integration.onboarding.test_register import answers_of
 from tests.waiting import until
 
 pytestmark = [
@@ -30,16 +30,16 @@ pytestmark = [
 SETTINGS = '\n[runtime]\ninstance = "{}"\ncompose = {}\n\n[execution]\nresponse_margin = 4.0\n'
 
 
-async def test_with_prompts_and_with_flags_to_a_finalised_task(tmp_path: Path) -> None:
+async def test_with_prompts_and_with_flags_to_a_finalised_task(nursery: Nursery, tmp_path: Path) -> None:
     async with LocalNetwork(tmp_path, block_time=0.5) as network:
         made, key = network.describe(), accounts.role("client").private_key
         async with SdkClient(made["rpc_url"], made["pin_url"] + "/file/create", key) as client:
             source = await publish_sample(network, client, "multiply")
             payer = accounts.role("client")
-            await BareHost(tmp_path, network).act(payer, "Vault", "deposit", payer.address, value=10 * COIN)
+            await BareHost(tmp_path, network, nursery).act(payer, "Vault", "deposit", payer.address, value=10 * COIN)
             async with asyncio.timeout(300):
                 for number, by in enumerate((_prompts, _flags)):
-                    host = BareHost(tmp_path / f"host{number}", network)
+                    host = BareHost(tmp_path / f"host{number}", network, nursery)
                     await host.prepare()
                     instance = f"sitting-{number}"
                     compose = str(await tools.ensure_compose()).replace("'", '"')
@@ -53,19 +53,15 @@ async def test_with_prompts_and_with_flags_to_a_finalised_task(tmp_path: Path) -
 
 
 async def _prompts(host: BareHost, source: str) -> None:
-    def sign(printed: str) -> None:
-        command = [sys.executable, str(SIGN), host.network.node.rpc_url, str(host.folder / "master")]
-        subprocess.run(command, input=printed.replace("\r", ""), text=True, capture_output=True, check=True)
-
     words = ("register", "--accept-warnings", "--config", str(host.config), "--wait", "60")
-    person = Person(answers_of(host), marks={"Waiting for it on chain": sign})
-    assert await asyncio.to_thread(person.run, words) == 0, person.seen
+    person = Person(answers_of(host), marks={"Waiting for it on chain": host.sign_now})
+    assert await host.at_terminal(person, *words, fresh=True) == 0, person.seen
     assert "What happens next" in person.seen
     _told_of_images(person.seen)
 
 
 async def _flags(host: BareHost, source: str) -> None:
-    done = await host.signed_by_master(*host.flags("--source", "all", pull=True))
+    done = await host.signed_by_master(*host.flags("--source", "all", pull=True), fresh=True)
     assert done.code == 0, done.err
     assert tomllib.loads(host.config.read_text())["sources"]["serve"] == [source]
     _told_of_images(done.out)
@@ -79,11 +75,12 @@ def _told_of_images(said: str) -> None:
 
 async def _works(host: BareHost, client: SdkClient, source: str) -> None:
     """The daemon, started as the summary says, does a task and is paid for it."""
-    daemon = await host.start("run", "--config", str(host.config))
+    daemon = await host.start("run", "--config", str(host.config), fresh=True)
     try:
 
         async def serves() -> bool:
-            assert daemon.returncode is None
+            if daemon.child.poll() is not None:
+                raise AssertionError(await daemon.ended())
             listed = await host.run("sources", "--json", "--config", str(host.config))
             return listed.code == 0 and any(one["state"] == "ready" for one in listed.document)
 
@@ -106,5 +103,6 @@ async def _works(host: BareHost, client: SdkClient, source: str) -> None:
         assert await host.ask("Vault", "totalEarningsOf", host.master.address) == COIN // 100
         assert (await host.said())["Registered"] == 1
     finally:
-        daemon.terminate()
-        await daemon.communicate()
+        if daemon.child.poll() is None:
+            daemon.child.signal(signal.SIGTERM)
+        await daemon.ended()
