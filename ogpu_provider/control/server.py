@@ -79,16 +79,18 @@ class ControlServer:
                 log.warning("control_refused", uid=uid, connections=len(self._open))
                 return
             self._open.add(writer)
-            while line := await asyncio.wait_for(reader.readline(), IDLE_S):
+            while line := await _line(reader):
                 writer.write(json.dumps(await self._answer(line), default=str).encode() + b"\n")
-                await asyncio.wait_for(writer.drain(), IDLE_S)
+                async with asyncio.timeout(IDLE_S):
+                    await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):  # ValueError: a line over the limit
             pass
         finally:
             self._open.discard(writer)
             writer.close()
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await writer.wait_closed()
 
     async def _answer(self, line: bytes) -> dict[str, object]:
         try:
@@ -114,3 +116,9 @@ def _request(line: bytes) -> tuple[str, Mapping[str, Any]]:
     if not isinstance(verb, str) or not isinstance(args, dict):
         raise ControlError("a request has a verb and args", code="control.bad_request")
     return verb, args
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Raises TimeoutError. (`wait_for` of Python 3.11 loses a cancellation that comes with the answer.)"""
+    async with asyncio.timeout(IDLE_S):
+        return await reader.readline()

@@ -19,5 +19,6 @@ class Bell:
     async def wait(self, heard: int, seconds: float) -> None:
         """Until it has rung more than `heard` times, `seconds` at most."""
         if self.heard == heard:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._next.wait(), seconds)
+            with suppress(TimeoutError):  # `wait_for` of Python 3.11 loses a cancellation that comes with the ring
+                async with asyncio.timeout(seconds):
+                    await self._next.wait()
