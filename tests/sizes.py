@@ -20,6 +20,7 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "engine files": (1, 20, 1_000),  # tests/security/test_generated_in_engine.py
     "historic logs": (5_000, 20_000, 1_000_000),  # tests/integration/chain/test_history.py
     "callbacks": (500, 10_000, 100_000),  # tests/security/test_callback_abuse.py
+    "callbacks": (500, 10_000, 100_000),  # tests/security/test_callback_abuse.py
     "compose files": (500, 5_000, 200_000),  # tests/security/test_generated_compose.py
 }
 SOAK_LIMIT_S = 4 * 3600

@@ -31,6 +31,7 @@ from ogpu_provider.runtime.callback.places import Place, Places
 log = structlog.get_logger()
 _PATH = re.compile(r"/(?P<source>0x[0-9a-fA-F]{40})-(?P<proof>[0-9a-f]{64})/(?P<task>0x[0-9a-fA-F]{40})")
 _BACKLOG = 512
+_QUIET_SECONDS = 10.0
 _STATUS: Final = {
     ResultOutcome.STORED: 200,
     ResultOutcome.SAME: 200,
@@ -86,6 +87,8 @@ class CallbackServer:
         self._places = Places(self.limits.waiting, self.limits.per_peer, self.limits.per_source)
         self._open: set[asyncio.Task[None]] = set()
         self._one_large = asyncio.Lock()
+        self._quiet: dict[tuple[Address, str], float] = {}
+        self._unsaid: Counter[tuple[Address, str]] = Counter()
 
     @property
     def port(self) -> int:
@@ -159,14 +162,23 @@ class CallbackServer:
     def tell(self, source: Address, task: Address, outcome: ResultOutcome) -> int:
         self.counts[outcome.value] += 1
         if outcome not in (ResultOutcome.STORED, ResultOutcome.SAME):
-            log.warning("result_refused", source=source, task=task, outcome=outcome.value)
+            self._warn(source, task, outcome.value)
         return _STATUS[outcome]
 
     async def refuse(self, source: Address, task: Address, status: int, reason: Reason) -> int:
         self.counts[reason.code.removeprefix("result.")] += 1
-        log.warning("result_refused", source=source, task=task, code=reason.code, reason=reason.text)
+        self._warn(source, task, reason.code, reason=reason.text)
         await self._sink.refuse(source, task, reason)
         return status
+
+    def _warn(self, source: Address, task: Address, code: str, **more: str) -> None:
+        """One line now and then for each source and kind: a container must not fill the host's log."""
+        key, now = (source, code), asyncio.get_running_loop().time()
+        if now < self._quiet.get(key, 0.0):
+            self._unsaid[key] += 1
+            return
+        self._quiet[key] = now + _QUIET_SECONDS
+        log.warning("result_refused", source=source, task=task, code=code, unsaid=self._unsaid.pop(key, 0), **more)
 
     def _proof(self, source: Address) -> str:
         return hmac.digest(self._secret, source.encode(), "sha256").hex()
