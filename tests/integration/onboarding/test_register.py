@@ -11,6 +11,7 @@ ONCE = {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Registered": 1, "Locked":
 
 
 async def test_the_printed_transaction_signed_elsewhere_pairs_and_the_rest_follows(host: BareHost, source: str) -> None:
+    host.config.chmod(0o640)
     done = await host.signed_by_master(*host.flags("--source", source))
     assert done.code == 0, done.err
     assert await host.ask("Terminal", "masterOf", host.provider.address) == host.master.address
@@ -19,7 +20,7 @@ async def test_the_printed_transaction_signed_elsewhere_pairs_and_the_rest_follo
     assert settings["sources"]["serve"] == [source]
     assert settings["admission"] == {"min_payment": "0.001"}
     assert "# mine" in host.config.read_text()
-    assert host.config.stat().st_mode & 0o077 == 0
+    assert host.config.stat().st_mode & 0o777 == 0o640
     assert host.provider.private_key[2:] not in done.out + done.err + host.config.read_text()
     again = await host.run(*host.flags("--source", source, "--json"))
     assert again.code == 0
