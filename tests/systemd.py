@@ -25,16 +25,19 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 
 
 class FakeSystemd:
-    """`watchdog`: seconds that a service may be silent; `heard` has the messages with the time of their arrival."""
+    """`watchdog`: seconds that a service may be silent; `heard` has the messages with the time of their arrival.
 
-    def __init__(self, directory: Path, watchdog: float) -> None:
+    It listens on `host`, an address of loopback or of the engine's bridge.
+    """
+
+    def __init__(self, directory: Path, watchdog: float, host: str = "127.0.0.1") -> None:
         self._path = directory / "notify"
         self._watchdog = watchdog
         self._notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notes.bind(str(self._path))
         self._notes.setblocking(False)
         self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
+        self.listener.bind((host, 0))
         self.listener.listen(64)
         self.heard: list[tuple[float, str]] = []
         self._news = asyncio.Condition()
