@@ -4,6 +4,7 @@ The signed bytes are committed before anybody may send them. What is not signed 
 budget is spent, no block was heard of yet) is asked for again later.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -45,8 +46,8 @@ class HeadView(Protocol):
 
 
 class Desk:
-    """Each method returns committed bytes, or None where nothing may be signed now. Raises StoreError, `first` also
-    KeyRefused."""
+    """Each method returns signed bytes, or None where nothing may be signed now. Those of `dearer` and `void` are
+    committed; those of `first`, once `keep` returns. Raises StoreError, `first` KeyRefused."""
 
     def __init__(
         self,
@@ -82,12 +83,19 @@ class Desk:
         for at, amount in await outbox.paid_since(self._clock.now() - DAY):
             self._budget.paid(at, amount)
 
-    async def first(self, flight: Flight) -> SignedTx | None:
-        """At the next free nonce; a filler at the nonce that it fills."""
+    async def first(self, flight: Flight, before: Sequence[tuple[Flight, SignedTx]] = ()) -> SignedTx | None:
+        """At the next free nonce; a filler at the nonce that it fills. `before`: what was signed and not kept yet."""
         intent = flight.row.intent
-        nonce = gap_of(intent) if intent.effect is Effect.FILL else self._flights.next_nonce
+        free = max((tx.nonce + 1 for _, tx in before), default=0)
+        nonce = gap_of(intent) if intent.effect is Effect.FILL else max(self._flights.next_nonce, free)
         fees = self._quoted(flight)
-        return await self._write(flight, intent, nonce, fees) if fees else None
+        beside = sum(tx.gas * tx.max_fee for _, tx in before)
+        return await self._sign(flight, intent, nonce, fees, beside) if fees else None
+
+    async def keep(self, fresh: Sequence[tuple[Flight, SignedTx]]) -> None:
+        """Commit what was signed, all or none."""
+        block = self._head.block
+        await self._flights.signed(fresh, head=max(block.number if block else 0, self._flights.observed))
 
     async def dearer(self, flight: Flight) -> SignedTx | None:
         """In place of its last transaction, for a price that a pool takes instead. A void stays one."""
@@ -129,10 +137,13 @@ class Desk:
         if current and fees is None:
             log.error("tx.at_the_cap", intent=flight.key, nonce=last.nonce, fee=last.max_fee, cap=self._caps.absolute)
         try:
-            return await self._write(flight, intent, last.nonce, fees) if fees else None
+            tx = await self._sign(flight, intent, last.nonce, fees) if fees else None
         except KeyRefused as error:  # its nonce is taken: it waits as it is, and what is behind it goes on
             log.error("tx.not_replaced", intent=flight.key, nonce=last.nonce, error=str(error))
             return None
+        if tx is not None:
+            await self.keep([(flight, tx)])
+        return tx
 
     def _quoted(self, flight: Flight) -> Fees | None:
         block = self._head.block
@@ -143,9 +154,10 @@ class Desk:
             log.warning("tx.too_dear", intent=flight.key, base_fee=block.base_fee, cap=self._caps.absolute)
         return fees
 
-    async def _write(self, flight: Flight, intent: Intent, nonce: int, fees: Fees) -> SignedTx | None:
+    async def _sign(self, flight: Flight, intent: Intent, nonce: int, fees: Fees, beside: Wei = 0) -> SignedTx | None:
+        """`beside`: the most that other transactions may cost which are not counted yet."""
         gas = self._gas.limit(intent.effect)
-        more = max(gas * fees.max_fee - flight.ceiling, 0)
+        more = max(gas * fees.max_fee - flight.ceiling, 0) + beside
         told, self._spent = self._spent, not self._budget.allows(self._clock.now(), self._flights.ceiling + more)
         if self._spent:
             if not told:
@@ -154,11 +166,8 @@ class Desk:
         tx = await self._signer.sign(
             intent, nonce=nonce, gas=gas, max_fee=fees.max_fee, tip_fee=fees.tip_fee, at=self._clock.now()
         )
-        tx = replace(tx, void=intent is not flight.row.intent)
         reach(f"{flight.row.intent.effect}.unsigned")
-        block = self._head.block
-        await self._flights.signed(flight, tx, head=max(block.number if block else 0, self._flights.observed))
-        return tx
+        return replace(tx, void=intent is not flight.row.intent)
 
 
 def filler(nonce: int, address: Address, like: str) -> Intent:

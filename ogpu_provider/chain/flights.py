@@ -1,7 +1,7 @@
 """Open intents with their signed bytes, mirrored from the outbox; every move is written there first."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ class Flight:
     passed: int | None = None
     old: bool = False
     asked_at: float = float("-inf")
+    moving: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
 
     @property
     def voided(self) -> bool:
@@ -51,14 +52,14 @@ class Flight:
 
 
 class Flights:
-    """Every open intent of one key. The sender is the only one that moves them, one move at a time."""
+    """Every open intent of one key. The sender is the only one that moves them, each one move at a time."""
 
     def __init__(self, outbox: Outbox, clock: Clock) -> None:
         self._outbox = outbox
         self._clock = clock
         self._flights: dict[str, Flight] = {}
         self._keys: dict[Hash, str] = {}
-        self._moving = asyncio.Lock()
+        self._opening = asyncio.Lock()
         self._loaded = False
         self.next_nonce = 0
         self.observed = 0
@@ -71,7 +72,7 @@ class Flights:
 
     async def load(self) -> None:
         """Read the outbox, once. What was in flight when the last process ended is suspect."""
-        async with self._moving:
+        async with self._opening:
             if self._loaded:
                 return
             for row in await self._outbox.open_intents():
@@ -85,16 +86,17 @@ class Flights:
 
     async def planned(self) -> list[Flight]:
         """What waits for its signature, in the order in which it was planned."""
-        rows = [row for row in await self._outbox.open_intents() if row.state is _S.PLANNED]
+        rows = await self._outbox.planned_intents()
         return [self._flights.setdefault(row.intent.key, Flight(row)) for row in rows]
 
-    async def signed(self, flight: Flight, tx: SignedTx, *, head: int) -> None:
-        """Commit signed bytes; returns before anything may be sent. The next nonce never goes back."""
-        await self._outbox.put_signed(tx)
-        self.next_nonce = max(self.next_nonce, tx.nonce + 1)
-        flight.row = replace(flight.row, state=_S.SIGNED, nonce=tx.nonce, tx_hash=tx.hash, updated_at=tx.signed_at)
-        flight.sent_block, flight.refusals = head, 0
-        self._remember(flight, tx)
+    async def signed(self, fresh: Sequence[tuple[Flight, SignedTx]], *, head: int) -> None:
+        """Commit signed bytes, all or none; returns before anything may be sent. The next nonce never goes back."""
+        await self._outbox.put_signed(*(tx for _, tx in fresh))
+        for flight, tx in fresh:
+            self.next_nonce = max(self.next_nonce, tx.nonce + 1)
+            flight.row = replace(flight.row, state=_S.SIGNED, nonce=tx.nonce, tx_hash=tx.hash, updated_at=tx.signed_at)
+            flight.sent_block, flight.refusals = head, 0
+            self._remember(flight, tx)
 
     def highest_open_nonce(self) -> int:
         """-1 if nothing is signed."""
@@ -102,7 +104,7 @@ class Flights:
 
     async def reopen(self, key: str, *, head: int) -> None:
         """The block that closed an intent was undone: it is open again, and suspect."""
-        async with self._moving:
+        async with self._opening:
             if key in self._flights:
                 return
             row = await self._outbox.set_state(key, _S.SENT, at=self._clock.now())
@@ -115,17 +117,19 @@ class Flights:
         return tx_hash in self._keys or not self._loaded
 
     async def sent(self, flight: Flight) -> None:
-        async with self._moving:
+        async with flight.moving:
             if flight.row.state is _S.SIGNED:
                 flight.row = await self._outbox.set_state(flight.key, _S.SENT, at=self._clock.now())
 
     async def mined(self, tx_hash: Hash, block_number: int, block_hash: Hash) -> None:
         """A transaction is in a block; nothing happens if it is not one of an open intent of ours."""
-        async with self._moving:
-            flight = self._flights.get(self._keys.get(tx_hash, ""))
-            if flight is None:
-                return
+        flight = self._flights.get(self._keys.get(tx_hash, ""))
+        if flight is None:
+            return
+        async with flight.moving:
             row = flight.row
+            if not row.state.open:
+                return
             if row.state is _S.MINED and (row.tx_hash, row.block_hash) == (tx_hash, block_hash):
                 return
             flight.row = await self._outbox.set_state(
@@ -137,21 +141,21 @@ class Flights:
                 block_hash=block_hash,
             )
 
-    async def seen(self, origin: Origin) -> None:
-        """A log of the transaction `origin.tx_hash` was read in a block."""
-        if origin.tx_hash in self._keys:
-            await self.mined(origin.tx_hash, origin.block_number, origin.block_hash)
+    async def seen(self, origins: Iterable[Origin]) -> None:
+        """Logs were read in a block; those of our transactions say that these are in it."""
+        ours = {origin.tx_hash: origin for origin in origins if origin.tx_hash in self._keys}
+        await together(self.mined(o.tx_hash, o.block_number, o.block_hash) for o in ours.values())
 
     async def undone(self, flight: Flight, *, head: int) -> None:
         """The block that had its transaction is no longer one of the chain."""
-        async with self._moving:
+        async with flight.moving:
             if flight.row.state is _S.MINED:
                 flight.row = await self._outbox.set_state(flight.key, _S.SENT, at=self._clock.now())
                 flight.sent_block, flight.tries, flight.retry_at = head, 0, None
 
     async def close(self, flight: Flight, state: IntentState, **found: Any) -> IntentRow:
         """Move to a closed state; `found` are the receipt's columns."""
-        async with self._moving:
+        async with flight.moving:
             flight.row = await self._outbox.set_state(flight.key, state, at=self._clock.now(), **found)
             if self._flights.pop(flight.key, None):
                 self.ceiling -= flight.ceiling
@@ -171,3 +175,10 @@ class Flights:
         flight.txs.append(tx)
         self.ceiling += flight.ceiling
         self._keys[tx.hash] = flight.key
+
+
+async def together(moves: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do independent moves at once, so that they share a commit. All are done before the first error is raised."""
+    for error in await asyncio.gather(*moves, return_exceptions=True):
+        if isinstance(error, BaseException):
+            raise error

@@ -14,12 +14,16 @@ class Outbox(Protocol):
         """Intents whose state is `open`, in the order in which they were planned."""
         ...
 
+    async def planned_intents(self) -> list[IntentRow]:
+        """Those of them that wait for their signature."""
+        ...
+
     async def signed(self, key: str) -> list[SignedTx]:
         """Every transaction ever signed for an intent, oldest first."""
         ...
 
-    async def put_signed(self, tx: SignedTx) -> None:
-        """Keep the raw bytes and move the intent to SIGNED. Returns before anything may be sent."""
+    async def put_signed(self, *txs: SignedTx) -> None:
+        """Keep the raw bytes and move their intents to SIGNED, all or none. Returns before anything may be sent."""
         ...
 
     async def set_state(

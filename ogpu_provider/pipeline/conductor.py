@@ -1,13 +1,14 @@
 """Moves every task along the path: run the stage of its state, save what the stage returns, repeat.
 
-The only writer of task rows besides the intake's inserts. A save is guarded by the row's version, so a stage and
-a chain fact may race: the first to save wins, the other reads again. A lease is held exactly while the saved
-state is one of HOLDING, so no path can leak one.
+The only writer of task rows besides the intake's inserts, so the newest row of a live task is known without reading
+it. A save is guarded by the row's version, so a stage and a chain fact may race: the first to save wins, the other
+looks again. Stages that touch nothing run ahead, and their steps are saved together: one commit from SEEN to the
+attempt's intent. A lease is held exactly while the saved state is one of HOLDING, so no path can leak one.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import structlog
 
@@ -18,9 +19,10 @@ from ogpu_provider.domain.resources import task_holder
 from ogpu_provider.domain.task import AT_WORK, Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.driver import Driver
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.recovery import decide
-from ogpu_provider.pipeline.stages import STAGES
+from ogpu_provider.pipeline.stages import DECIDES, STAGES
 from ogpu_provider.pipeline.standing import refused
 
 log = structlog.get_logger()
@@ -29,23 +31,13 @@ BEFORE_ATTEMPT = frozenset({TaskState.SEEN, TaskState.ADMITTED, TaskState.READY}
 Observer = Callable[[Task, TaskState], None]
 
 
-@dataclass(slots=True)
-class _Driver:
-    """The loop of one live task. `waiting` is what it waits for, empty while a stage runs."""
-
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: str = ""
-    source: Address | None = None
-    state: TaskState = TaskState.SEEN
-
-
 class Conductor:
     """`observe` is told of every saved step (task, state before); it must not block."""
 
     def __init__(self, ports: Ports, observe: Observer | None = None) -> None:
         self._ports = ports
         self._observe = observe
-        self._drivers: dict[Address, _Driver] = {}
+        self._drivers: dict[Address, Driver] = {}
         self._group: asyncio.TaskGroup | None = None
         self._started = asyncio.Event()
 
@@ -67,8 +59,8 @@ class Conductor:
         assert self._group is not None, "the conductor is not running"
         if task.address in self._drivers or task.state.over:
             return
-        self._drivers[task.address] = _Driver(source=task.source, state=task.state)
-        self._group.create_task(self._drive(task), name=f"task {task.address}")
+        driver = self._drivers[task.address] = Driver(task)
+        self._group.create_task(self._drive(driver), name=f"task {task.address}")
 
     def nudge(self, task: Address) -> None:
         """Something was heard of a task: its stage is run again."""
@@ -77,18 +69,20 @@ class Conductor:
 
     def nudge_source(self, source: Address) -> None:
         for driver in self._drivers.values():
-            if driver.source == source:
+            if driver.task.source == source:
                 driver.wake.set()
 
     def nudge_settling(self) -> None:
-        """A new head: tasks that wait for depth look again."""
+        """A new head: tasks that wait for depth and have it look again."""
+        head = self._ports.head.block
+        deep = (head.number if head else 0) - self._ports.policy.confirmations
         for driver in self._drivers.values():
-            if driver.state in (TaskState.SUBMITTED, TaskState.RESPONDED):
+            if driver.task.finalized_block is not None and driver.task.finalized_block <= deep:
                 driver.wake.set()
 
     def busy(self, source: Address) -> bool:
         """Whether a task of the source is somewhere between admission and its response."""
-        return any(d.source == source and d.state in AT_WORK for d in self._drivers.values())
+        return any(d.task.source == source and d.task.state in AT_WORK for d in self._drivers.values())
 
     def follows(self, task: Address) -> bool:
         """Whether the task is live, so that what happens to it on chain matters here."""
@@ -101,7 +95,7 @@ class Conductor:
     async def apply(self, address: Address, decide: Callable[[Task], Transition | Mapping[str, object] | None]) -> None:
         """Let a fact act on a row: `decide` gives a transition, changed fields, or None; then the task goes on."""
         while True:
-            task = await self._ports.journal.task(address)
+            task = await self.row(address)
             if task is None:
                 return
             outcome = decide(task)
@@ -109,11 +103,17 @@ class Conductor:
                 if isinstance(outcome, Transition):
                     await self._save(task, outcome)
                 elif outcome:
-                    await self._ports.journal.amend(task, outcome, at=self._ports.clock.now())
+                    await self._amend(task, outcome)
             except StaleRow:
+                await self._reload(address)
                 continue
             self.nudge(address)
             return
+
+    async def row(self, address: Address) -> Task | None:
+        """The newest row of a task, read only where it is not live."""
+        driver = self._drivers.get(address)
+        return driver.task if driver else await self._ports.journal.task(address)
 
     async def on_intent(self, row: IntentRow) -> None:
         """A transaction of ours came to its end. What succeeded was told by the logs; now it is deep enough."""
@@ -152,7 +152,7 @@ class Conductor:
         await self.apply(address, look)
 
     async def _is_up(self, address: Address) -> bool:
-        task = await self._ports.journal.task(address)
+        task = await self.row(address)
         try:
             if task is not None:
                 await self._ports.runtime.health(task.source)
@@ -160,28 +160,51 @@ class Conductor:
             return False
         return task is not None
 
-    async def _drive(self, task: Task) -> None:
-        driver = self._drivers[task.address]
+    async def _drive(self, driver: Driver) -> None:
         tries = 0
+        task, step = driver.task, None
         try:
-            while not task.state.over:
-                driver.state, driver.waiting = task.state, ""
-                driver.wake.clear()
-                step = await self._step(task, tries)
+            while not driver.task.state.over:
+                if step is None:
+                    driver.waiting = ""
+                    driver.wake.clear()
+                    task = driver.task
+                    step = await self._step(task, tries)
                 tries = tries + 1 if isinstance(step, _Retry) else 0
                 try:
-                    if isinstance(step, Transition):
-                        task = await self._save(task, step)
-                        continue
-                    if step.changes:
-                        await self._keep(task, step.changes)
-                    driver.waiting = step.why
-                    await self._wait(driver, step.until)
+                    task, step = await self._take(driver, task, step)
                 except StaleRow:
-                    pass
-                task = await self._reload(task)
+                    self._let_go(await self._reload(task.address))
+                    step = None
         finally:
-            del self._drivers[task.address]
+            del self._drivers[driver.task.address]
+
+    async def _take(self, driver: Driver, task: Task, step: Step) -> tuple[Task, Step | None]:
+        """Save a step, or wait as it says; returns the row, and what to do next where that is known already.
+
+        Raises StaleRow.
+        """
+        assert self._group is not None
+        if isinstance(step, Transition):
+            steps, following = await self._ahead(task, step)
+            return await self._save(task, *steps), following
+        if step.changes:
+            await self._keep(task, step.changes)
+        driver.waiting = step.why
+        await driver.wait(step.until - self._ports.head.now(self._ports.clock), self._ports.clock, self._group)
+        return task, None
+
+    async def _ahead(self, task: Task, step: Transition) -> tuple[list[Transition], Step | None]:
+        """`step`, and those behind it that touch nothing; and what is to be done once they are saved, if known."""
+        steps = [step]
+        while step.to in DECIDES:
+            task = replace(task, **step.changes, state=step.to)  # type: ignore[arg-type]
+            following = await self._step(task, 0)
+            if not isinstance(following, Transition):
+                return steps, following
+            step = following
+            steps.append(step)
+        return steps, None
 
     async def _step(self, task: Task, tries: int) -> Step:
         try:
@@ -208,69 +231,83 @@ class Conductor:
 
     async def _keep(self, task: Task, changes: Mapping[str, object]) -> None:
         """Fields that a stage learnt (a container accepted the call) must not be lost to a racing fact."""
-        state = task.state
-        while task.state is state:
+        state, row = task.state, task
+        while row.state is state:
             try:
-                await self._ports.journal.amend(task, changes, at=self._ports.clock.now())
+                await self._amend(row, changes)
             except StaleRow:
-                task = await self._reload(task)
+                row = await self._reload(task.address)
             else:
                 return
 
-    async def _wait(self, driver: _Driver, until: float) -> None:
-        """Until nudged, or until `until` in the time that the stages see."""
-        pause = until - self._ports.head.now(self._ports.clock)
-        if pause <= 0:
-            return
-        wake = asyncio.ensure_future(driver.wake.wait())
-        sleep = asyncio.ensure_future(self._ports.clock.sleep(min(pause, 86_400.0)))
-        try:
-            await asyncio.wait({wake, sleep}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            wake.cancel()
-            sleep.cancel()
+    async def _amend(self, task: Task, changes: Mapping[str, object]) -> None:
+        row = await self._ports.journal.amend(task, changes, at=self._ports.clock.now())
+        if driver := self._drivers.get(task.address):
+            driver.note(row)
 
-    async def _reload(self, task: Task) -> Task:
-        row = await self._ports.journal.task(task.address)
-        assert row is not None, "rows are never deleted while they are live"
+    async def _reload(self, address: Address) -> Task:
+        row = await self._ports.journal.task(address)
+        assert row is not None, "rows are never deleted"
+        if driver := self._drivers.get(address):
+            driver.note(row)
         return row
 
-    async def _save(self, task: Task, step: Transition) -> Task:
-        reach(f"task.{step.to}.unsaved")
-        saved = await self._ports.journal.save(task, step, at=self._ports.clock.now(), boot=self._ports.boot)
-        reach(f"task.{step.to}.saved")
-        if step.intent is not None:
+    async def _save(self, task: Task, *steps: Transition) -> Task:
+        for step in steps:
+            reach(f"task.{step.to}.unsaved")
+        at = self._ports.clock.now()
+        saved = await self._ports.journal.save(task, *steps, at=at, boot=self._ports.boot)
+        for step in steps:
+            reach(f"task.{step.to}.saved")
+        if any(step.intent is not None for step in steps):
             self._ports.sender.wake()
-        if driver := self._drivers.get(task.address):
-            driver.state = saved.state
-        if saved.lease is None and self._ports.scheduler.release(task_holder(saved.address)):
-            self.nudge_seen()
-        self._tell(saved, task.state, step)
+        called_at = self._note(saved, at)
+        self._let_go(saved)
+        before = task.state
+        for step in steps:
+            self._tell(saved if step is steps[-1] else replace(saved, state=step.to), before)
+            before = step.to
         if task.state is TaskState.EXECUTING and saved.state is not TaskState.EXECUTING and self._group:
-            self._group.create_task(self._keep_logs(task), name=f"logs {task.address}")
+            self._group.create_task(self._keep_logs(task, called_at), name=f"logs {task.address}")
         if saved.state is TaskState.SEEN:
             self.start(saved)
         return saved
 
-    def _tell(self, task: Task, before: TaskState, step: Transition) -> None:
+    def _let_go(self, row: Task) -> None:
+        """Of what the task does not hold any more, or its stage took for a step that was not saved."""
+        if row.lease is None and self._ports.scheduler.release(task_holder(row.address)):
+            self.nudge_seen()
+
+    def _note(self, saved: Task, at: float) -> float | None:
+        """Let the task's loop know its row; returns when its container was called."""
+        driver = self._drivers.get(saved.address)
+        if driver is None:
+            return None
+        driver.note(saved)
+        if saved.state is TaskState.EXECUTING:
+            driver.called_at = at
+        return driver.called_at
+
+    def _tell(self, task: Task, before: TaskState) -> None:
         extra = {"code": task.code, "reason": task.reason} if task.state.over and task.code else {}
         log.info(f"task_{task.state}", task=task.address, source=task.source, function=task.function, **extra)
         if self._observe:
             self._observe(task, before)
 
-    async def _keep_logs(self, task: Task) -> None:
+    async def _keep_logs(self, task: Task, called_at: float | None) -> None:
         """From before the container was called: a quick handler prints before its 202 is written down."""
         try:
-            lines = await self._ports.journal.history(task.address)
-            called = max((line.at for line in lines if line.after is TaskState.EXECUTING), default=task.seen_at)
-            await self._ports.runtime.keep_logs(task.source, task.address, called)
+            if called_at is None:
+                lines = await self._ports.journal.history(task.address)
+                called_at = max((line.at for line in lines if line.after is TaskState.EXECUTING), default=task.seen_at)
+            await self._ports.runtime.keep_logs(task.source, task.address, called_at)
         except ProviderError as error:
             log.warning("task_logs_not_kept", task=task.address, code=error.code, error=str(error))
 
     def nudge_seen(self) -> None:
         """There is room again, or the operator changed his mind: tasks that are not admitted look again."""
         for driver in self._drivers.values():
-            if driver.state is TaskState.SEEN and driver.waiting:
+            if driver.task.state is TaskState.SEEN and driver.waiting:
                 driver.wake.set()
 
 

@@ -44,8 +44,8 @@ class Journal(Protocol):
         """Rows seen in, or paid or ended by, a block above this number; and all that wait to be paid."""
         ...
 
-    async def save(self, task: Task, step: Transition, *, at: float, boot: str) -> Task:
-        """Apply a transition: row, journal line, intent (if new), in one transaction.
+    async def save(self, task: Task, *steps: Transition, at: float, boot: str) -> Task:
+        """Apply transitions, one after another: row, a journal line each, intents (if new), in one transaction.
 
         Raises StaleRow if `task.version` is not the stored one, and StoreError for an edge not in `EDGES`.
         """

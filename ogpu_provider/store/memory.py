@@ -190,10 +190,22 @@ class MemoryStore:
     async def open_intents(self) -> list[IntentRow]:
         return [row for row in self._intents.values() if row.state.open]
 
+    async def planned_intents(self) -> list[IntentRow]:
+        return [row for row in self._intents.values() if row.state is IntentState.PLANNED]
+
     async def signed(self, key: str) -> list[SignedTx]:
         return [tx for tx in self._signed.values() if tx.intent_key == key]
 
-    async def put_signed(self, tx: SignedTx) -> None:
+    async def put_signed(self, *txs: SignedTx) -> None:
+        before = dict(self._intents), dict(self._signed)
+        try:
+            for tx in txs:
+                self._put_signed(tx)
+        except StoreError:
+            self._intents, self._signed = before
+            raise
+
+    def _put_signed(self, tx: SignedTx) -> None:
         row = self._intent(tx.intent_key)
         other = next((t for t in self._signed.values() if t.nonce == tx.nonce and t.intent_key != tx.intent_key), None)
         if other is not None:

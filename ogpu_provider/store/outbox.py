@@ -26,6 +26,13 @@ class OutboxReader(Reading):
         sql = "SELECT * FROM intents WHERE state NOT IN ('confirmed', 'reverted', 'abandoned') ORDER BY seq"
         return await self._all(sql, intent_of)
 
+    async def planned_intents(self) -> list[IntentRow]:
+        sql = (  # both conditions, for the index of open intents
+            "SELECT * FROM intents WHERE state NOT IN ('confirmed', 'reverted', 'abandoned') AND state = 'planned' "
+            "ORDER BY seq"
+        )
+        return await self._all(sql, intent_of)
+
     async def signed(self, key: str) -> list[SignedTx]:
         return await self._all("SELECT * FROM signed WHERE intent_key = ? ORDER BY seq", signed_of, key)
 
@@ -77,20 +84,12 @@ class OutboxWriter(OutboxReader):
     async def plan(self, intent: Intent, *, at: float) -> bool:
         return await self._database.write(lambda c: plan_intent(c, intent, at))
 
-    async def put_signed(self, tx: SignedTx) -> None:
-        """Raises StoreError store.nonce_taken if the nonce carries another intent, store.intent_closed, .no_intent."""
+    async def put_signed(self, *txs: SignedTx) -> None:
+        """Raises StoreError store.nonce_taken if a nonce carries another intent, store.intent_closed, .no_intent."""
 
         def work(connection: Connection) -> None:
-            row = _intent(connection, tx.intent_key)
-            other = connection.execute(
-                "SELECT intent_key FROM signed WHERE nonce = ? AND intent_key <> ?", (tx.nonce, tx.intent_key)
-            ).fetchone()
-            if other is not None:
-                raise StoreError(f"nonce {tx.nonce} carries {other['intent_key']}", code="store.nonce_taken")
-            moved = moves.move(row, IntentState.SIGNED, at=tx.signed_at, tx_hash=tx.hash)
-            values = signed_values(tx)
-            connection.execute(insert_sql("signed", values, "OR IGNORE"), tuple(values.values()))
-            _update_intent(connection, replace(moved, nonce=tx.nonce))
+            for tx in txs:
+                _put_signed(connection, tx)
 
         await self._database.write(work)
 
@@ -137,6 +136,19 @@ def add(connection: Connection, table: str, values: Values) -> None:
 def plan_intent(connection: Connection, intent: Intent, at: float) -> bool:
     values = intent_values(IntentRow(intent, IntentState.PLANNED, planned_at=at, updated_at=at))
     return connection.execute(insert_sql("intents", values, "OR IGNORE"), tuple(values.values())).rowcount == 1
+
+
+def _put_signed(connection: Connection, tx: SignedTx) -> None:
+    row = _intent(connection, tx.intent_key)
+    other = connection.execute(
+        "SELECT intent_key FROM signed WHERE nonce = ? AND intent_key <> ?", (tx.nonce, tx.intent_key)
+    ).fetchone()
+    if other is not None:
+        raise StoreError(f"nonce {tx.nonce} carries {other['intent_key']}", code="store.nonce_taken")
+    moved = moves.move(row, IntentState.SIGNED, at=tx.signed_at, tx_hash=tx.hash)
+    values = signed_values(tx)
+    connection.execute(insert_sql("signed", values, "OR IGNORE"), tuple(values.values()))
+    _update_intent(connection, replace(moved, nonce=tx.nonce))
 
 
 def _intent(connection: Connection, key: str) -> IntentRow:

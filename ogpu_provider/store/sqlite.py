@@ -66,14 +66,18 @@ class SqliteStore(OutboxWriter, SqliteReader):
 
         return await self._database.write(work)
 
-    async def save(self, task: Task, step: Transition, *, at: float, boot: str) -> Task:
-        moved, line = moves.advance(task, step, at=at, boot=boot)
+    async def save(self, task: Task, *steps: Transition, at: float, boot: str) -> Task:
+        moved, lines = task, list[JournalLine]()
+        for step in steps:
+            moved, line = moves.advance(moved, step, at=at, boot=boot)
+            lines.append(line)
 
         def work(connection: Connection) -> Task:
             _update_task(connection, task, moved)
-            add(connection, "journal", line_values(line))
-            if step.intent is not None:
-                plan_intent(connection, step.intent, at)
+            for line, step in zip(lines, steps, strict=True):
+                add(connection, "journal", line_values(line))
+                if step.intent is not None:
+                    plan_intent(connection, step.intent, at)
             return moved
 
         return await self._database.write(work)

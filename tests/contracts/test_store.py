@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,51 @@ async def test_the_same_effect_is_never_planned_twice(store: Store) -> None:
     await store.save(task, Transition(TaskState.ADMITTED, intent=replace(intent(1), data=b"third")), at=3.0, boot="b")
     (row,) = await store.open_intents()
     assert (row.intent, row.planned_at) == (intent(1), 1.0)
+
+
+async def test_steps_saved_together_leave_a_line_each(store: Store) -> None:
+    task = seen(1)
+    await store.insert([task])
+    steps = (
+        Transition(TaskState.ADMITTED, {"slots": 2}),
+        Transition(TaskState.READY),
+        Transition(TaskState.ATTEMPTED, {"payment": 5}, intent=intent(1)),
+    )
+    moved = await store.save(task, *steps, at=101.0, boot="b2")
+    assert moved == await store.task(task.address)
+    assert (moved.state, moved.version, moved.slots, moved.payment) == (TaskState.ATTEMPTED, 3, 2, 5)
+    lines = [(line.before, line.after, line.at) for line in await store.history(task.address)][1:]
+    path = (TaskState.SEEN, TaskState.ADMITTED, TaskState.READY, TaskState.ATTEMPTED)
+    assert lines == [(before, after, 101.0) for before, after in pairwise(path)]
+    assert (await store.history(task.address))[-1].detail == {"payment": 5, "intent": intent(1).key}
+    assert [row.intent for row in await store.open_intents()] == [intent(1)]
+
+
+async def test_of_steps_saved_together_none_is_kept_if_one_is_no_edge(store: Store) -> None:
+    task = seen(1)
+    await store.insert([task])
+    with pytest.raises(StoreError) as error:
+        await store.save(
+            task, Transition(TaskState.ADMITTED), Transition(TaskState.PINNED, intent=intent(1)), at=1.0, boot="b"
+        )
+    assert error.value.code == "store.no_edge"
+    assert await store.task(task.address) == task
+    assert await store.open_intents() == []
+
+
+async def test_bytes_signed_together_are_kept_all_or_none(store: Store) -> None:
+    for n in range(3):
+        await store.plan(intent(n), at=float(n))
+    assert [row.intent for row in await store.planned_intents()] == [intent(0), intent(1), intent(2)]
+    first, second, clash = (signed(n, nonce, intent(n).key) for n, nonce in ((0, 5), (1, 6), (2, 5)))
+    with pytest.raises(StoreError) as error:
+        await store.put_signed(first, second, clash)
+    assert error.value.code == "store.nonce_taken"
+    assert len(await store.planned_intents()) == 3
+    assert await store.highest_nonce() is None
+    await store.put_signed(first, second)
+    assert [row.intent for row in await store.planned_intents()] == [intent(2)]
+    assert await store.highest_nonce() == 6
 
 
 async def test_a_stale_row_is_refused_and_changes_nothing(store: Store) -> None:

@@ -29,3 +29,7 @@ STAGES: Mapping[TaskState, Stage] = {
     TaskState.SUBMITTED: settle,
     TaskState.RESPONDED: settle,
 }
+
+DECIDES = frozenset({TaskState.ADMITTED, TaskState.READY, TaskState.ATTEMPTED, TaskState.PINNED})
+"""States whose stages look and decide, and touch nothing: such a step need not wait until the one before it is saved,
+both are saved together."""

@@ -904,10 +904,10 @@ async def test_a_journal_that_is_busy_in_the_upkeep_is_asked_again() -> None:
 @pytest.mark.parametrize("method", ["put_signed", "set_state"])
 async def test_a_journal_that_is_broken_ends_the_service(method: str) -> None:
     class Broken(MemoryStore):
-        async def put_signed(self, tx: SignedTx) -> None:
+        async def put_signed(self, *txs: SignedTx) -> None:
             if method == "put_signed":
                 raise StoreError("damaged", code="store.corrupt")
-            await super().put_signed(tx)
+            await super().put_signed(*txs)
 
         async def set_state(self, key: str, state: IntentState, **more: Any) -> IntentRow:
             if method == "set_state" and state is _S.CONFIRMED:

@@ -13,6 +13,7 @@ from ogpu_provider.chain.wire import Call
 from ogpu_provider.domain.errors import ForeignNonce, Retry, RpcUnavailable, StoreError, WrongNetwork
 from ogpu_provider.domain.facts import Attempted, Block, Origin
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.killpoints import arm
 from ogpu_provider.domain.units import Hash
 from ogpu_provider.store.memory import MemoryStore
 from tests.fakes.clock import settle
@@ -39,8 +40,8 @@ async def test_signed_bytes_are_stored_before_they_are_sent() -> None:
     order: list[str] = []
 
     class Watched(MemoryStore):
-        async def put_signed(self, tx: SignedTx) -> None:
-            await super().put_signed(tx)
+        async def put_signed(self, *txs: SignedTx) -> None:
+            await super().put_signed(*txs)
             order.append("stored")
 
     def note(method: str) -> str:
@@ -60,10 +61,10 @@ async def test_what_cannot_be_stored_is_not_sent() -> None:
     class Full(MemoryStore):
         full = True
 
-        async def put_signed(self, tx: SignedTx) -> None:
+        async def put_signed(self, *txs: SignedTx) -> None:
             if self.full:
                 raise StoreError("disk", code="store.full", retry=Retry.LATER)
-            await super().put_signed(tx)
+            await super().put_signed(*txs)
 
     world.store = store = Full()
     async with world.running():
@@ -72,6 +73,41 @@ async def test_what_cannot_be_stored_is_not_sent() -> None:
         store.full = False
         await world.clock.advance(5)
         assert await world.state(intent(1)) is _S.SENT
+
+
+async def test_a_response_has_no_nonce_before_its_attempt() -> None:
+    """Signing the attempt fails for a moment; other tasks' transactions do not wait for it."""
+    world = World()
+    attempt, other = intent(1), intent(2)
+    response = intent(1, Effect.SUBMIT_RESPONSE)
+
+    def busy() -> None:
+        raise StoreError("busy", code="store.busy", retry=Retry.LATER)
+
+    async with world.running():
+        arm("attempt.unsigned", busy)
+        await world.plan(attempt, response, other)
+        nonces = {tx.intent_key: tx.nonce for tx in world.node.pool.values()}
+        assert nonces == {other.key: 0}
+        await world.clock.advance(5)
+        nonces = {tx.intent_key: tx.nonce for tx in world.node.pool.values()}
+    assert nonces == {other.key: 0, attempt.key: 1, response.key: 2}
+
+
+async def test_what_is_planned_together_is_stored_together() -> None:
+    world = World()
+    stored: list[int] = []
+
+    class Watched(MemoryStore):
+        async def put_signed(self, *txs: SignedTx) -> None:
+            await super().put_signed(*txs)
+            stored.append(len(txs))
+
+    world.store = Watched()
+    async with world.running():
+        await world.plan(*(intent(n) for n in range(1, 21)))
+        assert sorted(tx.nonce for tx in world.node.pool.values()) == list(range(20))
+    assert stored == [16, 4]
 
 
 async def test_several_fly_at_once_in_order_of_planning() -> None:

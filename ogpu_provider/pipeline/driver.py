@@ -1,0 +1,43 @@
+"""One live task as its loop sees it: the newest saved row, and what the loop waits for."""
+
+import asyncio
+
+from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.task import Task
+
+_LONGEST = 86_400.0  # seconds; what is further away is looked at again then
+
+
+class Driver:
+    """`waiting` says what the task waits for, empty while a stage runs. `called_at` (unix seconds): before its
+    container was called last, None where an earlier process did."""
+
+    __slots__ = ("called_at", "task", "waiting", "wake")
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.wake = asyncio.Event()
+        self.waiting = ""
+        self.called_at: float | None = None
+
+    def note(self, row: Task) -> None:
+        """A row that was saved, or read. Rows only get newer."""
+        if row.version >= self.task.version:
+            self.task = row
+
+    async def wait(self, seconds: float, clock: Clock, group: asyncio.TaskGroup) -> None:
+        """Until nudged, or for so long."""
+        if seconds <= 0:
+            return
+        if seconds == float("inf"):
+            await self.wake.wait()
+            return
+        alarm = group.create_task(self._ring(min(seconds, _LONGEST), clock), name=f"alarm {self.task.address}")
+        try:
+            await self.wake.wait()
+        finally:
+            alarm.cancel()
+
+    async def _ring(self, seconds: float, clock: Clock) -> None:
+        await clock.sleep(seconds)
+        self.wake.set()
