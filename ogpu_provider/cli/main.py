@@ -35,6 +35,7 @@ from ogpu_provider.cli import (
 )
 from ogpu_provider.cli.screen import error, printable
 from ogpu_provider.domain.errors import ComposeRefused, ConfigError, ControlRefused, KeyRefused, ProviderError
+from ogpu_provider.keys.memory import forbid_dumps
 
 USAGE, REFUSED, UNKNOWN = 2, 1, 3
 STOPPED = ("host.", "pairing.", "register.", "source.", "stake.", "tx.", "vault.")
@@ -111,6 +112,7 @@ def invoke(words: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
+    forbid_dumps()
     key = environment.take_incumbent_key()
     if key is not None:
         registers = sys.argv[1:2] == ["register"]

@@ -1,4 +1,4 @@
-"""Could a crash write the key to disk?"""
+"""Could a crash write memory to disk?"""
 
 from ogpu_provider.doctor.check import Check, Seen, failed, ok
 from ogpu_provider.doctor.finding import Severity, Topic
@@ -13,9 +13,9 @@ async def look(context: Context) -> Seen:
 CHECK = Check(
     id="limit_core_dumps",
     topic=Topic.MACHINE,
-    severity=Severity.WARNING,
+    severity=Severity.INFO,
     title="core dumps",
-    meaning="While the daemon runs, its memory holds the key; a core dump would leave it in a file.",
+    meaning="The daemon forbids dumps of its own memory, which holds the key; a limit of 0 covers what it starts, too.",
     remedy="LimitCORE=0 in the service, or `ulimit -c 0` in the shell that starts it",
     look=look,
 )

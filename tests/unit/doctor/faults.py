@@ -120,7 +120,7 @@ def few_processes(host: FakeHost) -> None:
     host.machine.limits["nproc"] = (100, 100)
 
 
-@fault("limit_core_dumps", W)
+@fault("limit_core_dumps", INFO)
 def core_dumps(host: FakeHost) -> None:
     host.machine.limits["core"] = (math.inf, math.inf)
 
