@@ -19,8 +19,9 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "fault dwell ms": (20, 100, 2_000),  # tests/faults/test_rpc_matrix.py
     "engine files": (1, 20, 1_000),  # tests/security/test_generated_in_engine.py
     "historic logs": (5_000, 20_000, 1_000_000),  # tests/integration/chain/test_history.py
+    "api requests": (5, 40, 5_000),  # tests/unit/gateway/test_schema.py
     "callbacks": (500, 10_000, 100_000),  # tests/security/test_callback_abuse.py
-    "callbacks": (500, 10_000, 100_000),  # tests/security/test_callback_abuse.py
+    "burst tasks": (50, 1_000, 5_000),  # tests/integration/chain/test_burst.py
     "compose files": (500, 5_000, 200_000),  # tests/security/test_generated_compose.py
 }
 SOAK_LIMIT_S = 4 * 3600

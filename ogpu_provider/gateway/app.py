@@ -4,12 +4,13 @@ import time
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ogpu_provider import __version__
 from ogpu_provider.gateway import problems
 from ogpu_provider.gateway.metrics import Metrics
+from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.routes import auth, models, orders, page, tasks
 from ogpu_provider.gateway.routes.context import Api
 
@@ -23,9 +24,24 @@ _ABOUT = """The OpenGPU network over plain HTTP: name a model, send input, read 
 Errors are problem details (RFC 9457) with a stable `code`. Amounts are in coin, times in unix seconds."""
 
 
+class TasksApi(FastAPI):
+    """Refuses a body that says itself that it is too large as everything is refused; the library has a plain text."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            length = Headers(scope=scope).get("content-length", "")
+            if length.isdecimal() and self.body_limit is not None and int(length) > self.body_limit:
+                answer = Problem(413, "request.too_large", f"at most {self.body_limit} bytes").response()
+                await answer(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+    body_limit: int | None = None
+
+
 def create_app(api: Api, *, body_limit: int) -> FastAPI:
     """`body_limit` in bytes, as for `max_body_size`."""
-    app = FastAPI(
+    app = TasksApi(
         title="OGPU Tasks API",
         version=__version__,
         description=_ABOUT,
@@ -34,6 +50,7 @@ def create_app(api: Api, *, body_limit: int) -> FastAPI:
         openapi_url="/api/openapi.json",
         max_body_size=body_limit,
     )
+    app.body_limit = body_limit
     problems.install(app)
     for part in (models, tasks, orders, auth, page):
         part.add(app, api)

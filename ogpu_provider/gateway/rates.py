@@ -21,17 +21,19 @@ SIGN_INS_A_MINUTE = 20
 class Rates:
     """Every method raises Problem 429 with Retry-After."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, requests: int = REQUESTS_A_MINUTE, sign_ins: int = SIGN_INS_A_MINUTE) -> None:
+        self._requests = RateLimitItemPerMinute(requests)
+        self._sign_ins = RateLimitItemPerMinute(sign_ins)
         self._counted = MovingWindowRateLimiter(MemoryStorage())
 
     async def request(self, owner: str) -> None:
-        await self._count("requests", RateLimitItemPerMinute(REQUESTS_A_MINUTE), owner)
+        await self._count("requests", self._requests, owner)
 
     async def batch(self, owner: str, quota: Quota) -> None:
         await self._count("batches", RateLimitItemPerHour(quota.batches), owner)
 
     async def sign_in(self, address: str) -> None:
-        await self._count("sign_ins", RateLimitItemPerMinute(SIGN_INS_A_MINUTE), address)
+        await self._count("sign_ins", self._sign_ins, address)
 
     async def _count(self, name: str, item: RateLimitItem, who: str) -> None:
         if await self._counted.hit(item, name, who):

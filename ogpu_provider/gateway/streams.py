@@ -19,10 +19,13 @@ LONGEST_S = 3600.0
 
 
 class Streams:
-    def __init__(self, store: GatewayStore, bell: Bell, *, beat_s: float = BEAT_S) -> None:
+    def __init__(
+        self, store: GatewayStore, bell: Bell, *, beat_s: float = BEAT_S, longest_s: float = LONGEST_S
+    ) -> None:
         self._store = store
         self._bell = bell
         self._beat_s = beat_s
+        self._longest_s = longest_s
         self._open: Counter[str] = Counter()
 
     def open(self, owner: str, order: str | None, after: int) -> AsyncIterator[bytes]:
@@ -43,7 +46,7 @@ class Streams:
 
     async def _lines(self, owner: str, order: str | None, after: int) -> AsyncIterator[bytes]:
         self._open[owner] += 1
-        end = asyncio.get_running_loop().time() + LONGEST_S
+        end = asyncio.get_running_loop().time() + self._longest_s
         try:
             yield b": events of an order's life; id is for Last-Event-ID\n\n"
             while asyncio.get_running_loop().time() < end:

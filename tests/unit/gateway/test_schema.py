@@ -1,0 +1,73 @@
+"""The API is what its OpenAPI document says: generated requests to every route, none answered outside of it."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+from ogpu_provider.gateway.app import openapi
+from tests.sizes import size
+from tests.unit.gateway.served import Served, served
+
+DOCUMENT = openapi()
+OPERATIONS = sorted((path, verb) for path, item in DOCUMENT["paths"].items() for verb in item)
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("api")) as one:
+        yield one
+
+
+@pytest.mark.parametrize(("path", "verb"), OPERATIONS, ids=lambda part: str(part))
+def test_no_request_is_answered_outside_the_document(api: Served, path: str, verb: str) -> None:
+    operation = schemathesis.openapi.from_dict(DOCUMENT)[path][verb]
+    modes = st.sampled_from([GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+
+    @settings(max_examples=size("api requests"), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy(generation_mode=data.draw(modes)))
+        if "{task_id}" in path and data.draw(st.booleans()):
+            case.path_parameters["task_id"] = api.task
+        headers = {"Authorization": f"Bearer {data.draw(st.sampled_from([api.key, api.other, 'ogpu_live_no']))}"}
+        case.call_and_validate(base_url=api.url, headers=headers, checks=CHECKS, timeout=20)
+
+    holds()
+
+
+def test_every_route_that_is_served_is_documented_or_the_page(api: Served) -> None:
+    found = httpx.get(api.url + "/api/openapi.json", trust_env=False).json()
+    assert sorted(found["paths"]) == sorted(DOCUMENT["paths"])
+    for path in ("/docs", "/redoc", "/openapi.json", "/metrics"):
+        assert httpx.get(api.url + path, trust_env=False).status_code == 404
+
+
+def test_a_body_over_the_limit_is_refused(api: Served) -> None:
+    header = {"Authorization": f"Bearer {api.key}", "Content-Type": "application/json"}
+    for body in (b"{" + b" " * (1 << 20), iter([b"{", *[b" " * (1 << 14)] * 64])):  # told beforehand, and not told
+        refused = httpx.post(api.url + "/api/tasks", headers=header, content=body, trust_env=False)
+        assert (refused.status_code, refused.json()["code"]) == (413, "request.too_large")
+
+
+def test_no_key_reads_what_another_owns(api: Served) -> None:
+    header = {"Authorization": f"Bearer {api.other}"}
+    with httpx.Client(base_url=api.url, headers=header, trust_env=False) as other:
+        asked = [(path, verb) for path, verb in OPERATIONS if "{task_id}" in path]
+        assert len(asked) == 6
+        for path, verb in asked:
+            assert other.request(verb, path.format(task_id=api.task)).status_code == 404
+        listed = other.get("/api/tasks", params={"limit": 100}).json()["tasks"]
+        assert api.task not in [one["task_id"] for one in listed]
