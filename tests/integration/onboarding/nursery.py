@@ -139,7 +139,9 @@ def _mind(pid: int, status: int, *files: int) -> NoReturn:
 
 
 def _become(request: dict[str, Any], status: int, *files: int) -> None:
-    """What `exec` would have given the child."""
+    """What a person's shell would have given the child. SIGINT in particular: a shell without job control, CI's for
+    one, starts what it runs in the background with SIGINT ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which becomes the default one through exec
     os.close(status)
     os.setsid()
     for wanted, descriptor in enumerate(files):
@@ -171,6 +173,7 @@ def _preload() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as it is in the worst case
     _preload()
     if serve(socket.socket(fileno=int(sys.argv[1]))) is not None:
         main()
