@@ -17,7 +17,8 @@ from ogpu_provider.runtime.compose.render import INSTANCE
 from ogpu_provider.store.reader import SqliteReader, open_readonly
 from tests.waiting import until
 
-FILE = Path(__file__).parents[2] / "compose/provider.yml"
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "compose/provider.yml"
 QUICK_HEALTH = "    healthcheck: {interval: 5s, start_period: 2m}\n"
 
 

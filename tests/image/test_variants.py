@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.walk.machine import ROOT
+from tests.image.composition import ROOT
 
 BASE = os.environ.get("OGPU_TEST_BASE", "")
 STAND_IN = f"""
