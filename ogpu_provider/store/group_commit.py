@@ -1,8 +1,8 @@
 """One thread that works for a database: what was asked for while a commit was on its way goes into the next, together.
 
 A commit costs a flush of the disk, whatever is in it. Each piece of work keeps the promise that it has alone: it is
-durable when its caller goes on, undone as a whole if it raises, and no other piece suffers from its error. A group
-that fails as a whole (the disk is full) is done again piece by piece.
+durable when its caller goes on, undone as a whole if it raises, and no other piece suffers from its error. That is
+rare, so a group is tried as one first; what must not fail together is then done again apart.
 """
 
 import asyncio
@@ -90,8 +90,10 @@ class GroupCommit:
                     self._answer(some)
 
     def _do(self, pieces: Sequence[Piece], begin: str) -> None:
+        """At once; where one raises, apart within one transaction; where that is lost, one by one."""
         try:
-            self._transact(pieces, begin)
+            if not self._transact(pieces, begin) and len(pieces) > 1:
+                self._transact(pieces, begin, apart=True)
         except BaseException as error:
             if len(pieces) == 1:
                 pieces[0].error = error
@@ -99,27 +101,26 @@ class GroupCommit:
             for piece in pieces:
                 self._do([piece], begin)
 
-    def _transact(self, pieces: Sequence[Piece], begin: str) -> None:
+    def _transact(self, pieces: Sequence[Piece], begin: str, *, apart: bool = False) -> bool:
+        """False if nothing was kept because a piece raised. `apart`: what the others did is kept then."""
         connection = self._connection
         connection.execute(begin)
         try:
             for piece in pieces:
-                if len(pieces) > 1 and piece.writes:
+                if apart:
                     connection.execute("SAVEPOINT piece")
-                    piece.run(connection)
+                piece.run(connection)
+                if apart:
                     if piece.error is not None:
                         connection.execute("ROLLBACK TO piece")
                     connection.execute("RELEASE piece")
-                else:
-                    piece.run(connection)
-            if len(pieces) == 1 and pieces[0].error is not None:
-                connection.execute("ROLLBACK")
-            else:
-                connection.execute("COMMIT")
+            kept = apart or all(piece.error is None for piece in pieces)
+            connection.execute("COMMIT" if kept else "ROLLBACK")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        return kept
 
     def _answer(self, pieces: Sequence[Piece]) -> None:
         def settle() -> None:

@@ -47,7 +47,14 @@ def detail(step: Transition) -> dict[str, object]:
         kept["intent"] = step.intent.key
     if step.rulings:
         kept["rulings"] = [[one.code, one.passed, one.text, one.setting] for one in step.rulings]
-    plain: dict[str, object] = json.loads(json.dumps(kept))
+    return {name: _plain(value) for name, value in kept.items()}
+
+
+def _plain(value: object) -> object:
+    """As JSON gives it back."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    plain: object = json.loads(json.dumps(value))
     return plain
 
 

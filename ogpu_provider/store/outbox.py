@@ -3,6 +3,7 @@ journal and the gateway's, each beside its own rows, so that a row and its trans
 
 import sqlite3
 from dataclasses import replace
+from functools import lru_cache
 
 from ogpu_provider.domain.errors import StoreError
 from ogpu_provider.domain.intent import Effect, GasUsed, Intent, IntentRow, IntentState, SignedTx
@@ -125,12 +126,23 @@ class OutboxWriter(OutboxReader):
 
 
 def insert_sql(table: str, values: Values, conflict: str = "") -> str:
-    columns = ", ".join(f'"{name}"' for name in values)
-    return f"INSERT {conflict} INTO {table} ({columns}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608
+    return _insert_sql(table, tuple(values), conflict)
+
+
+@lru_cache
+def _insert_sql(table: str, names: tuple[str, ...], conflict: str) -> str:
+    columns = ", ".join(f'"{name}"' for name in names)
+    return f"INSERT {conflict} INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
 
 
 def add(connection: Connection, table: str, values: Values) -> None:
     connection.execute(insert_sql(table, values), tuple(values.values()))
+
+
+_UPDATE_INTENT = (
+    "UPDATE intents SET state = ?, nonce = ?, tx_hash = ?, block_number = ?, block_hash = ?, gas_used = ?, "
+    "fee_paid = ?, updated_at = ? WHERE key = ?"
+)
 
 
 def plan_intent(connection: Connection, intent: Intent, at: float) -> bool:
@@ -159,6 +171,7 @@ def _intent(connection: Connection, key: str) -> IntentRow:
 
 
 def _update_intent(connection: Connection, row: IntentRow) -> None:
-    values = intent_values(row)
-    columns = ", ".join(f'"{name}" = ?' for name in values)
-    connection.execute(f"UPDATE intents SET {columns} WHERE key = ?", (*values.values(), row.intent.key))  # noqa: S608
+    """What the sender says of an intent; what the intent is never changes."""
+    fee = None if row.fee_paid is None else str(row.fee_paid)
+    values = (row.state, row.nonce, row.tx_hash, row.block_number, row.block_hash, row.gas_used, fee, row.updated_at)
+    connection.execute(_UPDATE_INTENT, (*values, row.intent.key))

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from dataclasses import asdict, fields
+from operator import attrgetter
 
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.cordon import Cordon
@@ -29,13 +30,14 @@ TASK_COLUMNS = tuple(f.name for f in fields(Task) if f.name != "data")
 """Of the table `tasks`; `data` lives in `inputs`."""
 
 
+_task_columns = attrgetter(*TASK_COLUMNS)
+
+
 def task_values(task: Task) -> Values:
-    values: Values = {name: getattr(task, name) for name in TASK_COLUMNS}
-    return values | {
-        "payment": str(task.payment),
-        "expiry": str(task.expiry),
-        "devices": json.dumps(task.devices),
-    }
+    values: Values = dict(zip(TASK_COLUMNS, _task_columns(task), strict=True))
+    values["payment"], values["expiry"] = str(task.payment), str(task.expiry)
+    values["devices"] = json.dumps(task.devices) if task.devices else "[]"
+    return values
 
 
 def task_of(row: Row) -> Task:
@@ -47,7 +49,7 @@ def task_of(row: Row) -> Task:
         "expiry": int(row["expiry"]),
         "delivery": None if row["delivery"] is None else DeliveryMethod(row["delivery"]),
         "environment": None if row["environment"] is None else Environment(row["environment"]),
-        "devices": tuple(json.loads(row["devices"])),
+        "devices": () if row["devices"] == "[]" else tuple(json.loads(row["devices"])),
         "data": row["data"] or "",
     }
     return Task(**values)
@@ -60,8 +62,8 @@ def line_values(line: JournalLine) -> Values:
         "before": line.before,
         "after": line.after,
         "boot": line.boot,
-        "reasons": json.dumps([[reason.code, reason.text] for reason in line.reasons]),
-        "detail": json.dumps(line.detail),
+        "reasons": json.dumps([[reason.code, reason.text] for reason in line.reasons]) if line.reasons else "[]",
+        "detail": json.dumps(line.detail) if line.detail else "{}",
     }
 
 
@@ -124,8 +126,17 @@ def intent_of(row: Row) -> IntentRow:
 
 
 def signed_values(tx: SignedTx) -> Values:
-    tip = None if tx.tip_fee is None else str(tx.tip_fee)
-    return asdict(tx) | {"max_fee": str(tx.max_fee), "tip_fee": tip}
+    return {
+        "hash": tx.hash,
+        "intent_key": tx.intent_key,
+        "nonce": tx.nonce,
+        "raw": tx.raw,
+        "gas": tx.gas,
+        "max_fee": str(tx.max_fee),
+        "tip_fee": None if tx.tip_fee is None else str(tx.tip_fee),
+        "signed_at": tx.signed_at,
+        "void": tx.void,
+    }
 
 
 def signed_of(row: Row) -> SignedTx:
