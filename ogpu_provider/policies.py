@@ -93,6 +93,7 @@ def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
         provider=provider,
         ready_timeout=settings.execution.ready_timeout,
         pull_timeout=settings.execution.pull_timeout,
+        restarts=settings.execution.restarts,
         isolation=isolation_settings(settings),
         limits=Limits(private_registries=settings.network.allow_private_urls),
     )

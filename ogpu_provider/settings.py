@@ -154,6 +154,13 @@ class Execution(Section):
     response_margin: Seconds = Field(10.0, description="Seconds before expiry when the result must be there.")
     max_run: Seconds = Field(3600.0, description="Seconds after which a task is given up.")
     ready_timeout: Seconds = Field(300.0, description="Seconds for a started project to answer.")
+    restarts: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Ends and failed starts of a source's containers within an hour after which it is paused until "
+        "`sources retry`.",
+    )
     pull_timeout: Seconds = Field(1800.0, description="Seconds for one image to be pulled.")
     result_limit: int = Field(32 << 20, gt=0, le=1 << 30, description="Largest result, in bytes.")
 

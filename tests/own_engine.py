@@ -6,6 +6,7 @@ In the namespace of the first one it would flush that one's chains. There is no 
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +67,15 @@ class OwnEngine:
             assert self._process.poll() is None, self._log.read_text()[-2000:]
             assert time.monotonic() < give_up, self._log.read_text()[-2000:]
             time.sleep(0.1)
+
+    def freeze(self) -> None:
+        """It hangs: takes connections, answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is not None:

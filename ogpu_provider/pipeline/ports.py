@@ -233,6 +233,13 @@ class Runtime(Protocol):
         """Store what the source's containers printed since `since` (unix seconds) as the task's log."""
         ...
 
+    def forgive(self, source: Address) -> None:
+        """The operator wants another try: ends of the source's project so far do not count against it any more.
+
+        Where there were too many of them, `up` raises EngineError `engine.restarts`.
+        """
+        ...
+
     async def down(self, source: Address) -> None: ...
 
     async def recover(self) -> list[RunningProject]:

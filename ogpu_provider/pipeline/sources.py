@@ -167,6 +167,7 @@ class SourceKeeper:
         """Look again now, whatever pause was meant. Raises Unfit (`source.not_served`)."""
         if self._row(address).state is SourceState.DROPPED or address not in self._wakes:
             raise Unfit(f"{address} is not served here", code="source.not_served", remedy="add it")
+        self._ports.runtime.forgive(address)
         self.changed(address)
 
     def finished(self, address: Address) -> None:

@@ -140,6 +140,9 @@ class Processes:
             output = await asyncio.to_thread(_tail, child.output, self._logs.limit)
             await self._logs.keep(task, [("process", output)])
 
+    def forgive(self, source: Address) -> None:
+        """Nothing is held against it."""
+
     async def down(self, source: Address) -> None:
         child = self._children.pop(source, None)
         if child is not None:

@@ -11,7 +11,11 @@ from ogpu_provider.runtime.reaper import GRACE_S
 
 @dataclass(frozen=True, slots=True)
 class ProjectSettings:
-    """`instance` tells daemons on one engine apart. Times in seconds. `provider`: our address, shown to sources."""
+    """`instance` tells daemons on one engine apart. Times in seconds. `provider`: our address, shown to sources.
+
+    `dispatch_timeout` bounds each read of a container's answer. `restarts`: ends by themselves within an hour after
+    which a source is left alone.
+    """
 
     instance: str
     data_dir: Path
@@ -21,6 +25,8 @@ class ProjectSettings:
     start_timeout: float = 120.0
     stop_grace: int = 10
     orphan_grace: float = GRACE_S
+    restarts: int = 5
     dispatch_host: str = "127.0.0.1"
+    dispatch_timeout: float = 15.0
     limits: Limits = field(default_factory=Limits)
     isolation: IsolationSettings = field(default_factory=IsolationSettings)

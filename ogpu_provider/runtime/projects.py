@@ -20,9 +20,10 @@ from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime import doors
 from ogpu_provider.runtime.ailment import ailment
+from ogpu_provider.runtime.budget import RestartBudget
 from ogpu_provider.runtime.compose import render
 from ogpu_provider.runtime.compose.check import EXAMPLE
-from ogpu_provider.runtime.compose.gate import admit
+from ogpu_provider.runtime.compose.gate import admit, fingerprint
 from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.contract import OpenApiContract
@@ -63,11 +64,12 @@ class Projects:
         self._on_change = on_change
         self._guard = guard
         self._launch = Launch(engine, composer, settings, callback_url=callback_url, guard=guard)
-        self._client = SourceClient(settings.dispatch_host)
+        self._client = SourceClient(settings.dispatch_host, settings.dispatch_timeout)
         self._logs = TaskLogs(settings.data_dir / "logs")
         self._live: dict[Address, Live] = {}
         self._locks: dict[Address, asyncio.Lock] = {}
         self._watching = False
+        self._budget = RestartBudget(clock, settings.restarts)
         self._reaper = Reaper(engine, settings.instance, clock, self._keeps, grace_s=settings.orphan_grace)
 
     async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
@@ -87,11 +89,19 @@ class Projects:
             if live and same and not self._unguarded(spec.source) and await self._answers(live):
                 return
             await self._remove(spec.source)
+            sha256 = fingerprint(spec.compose)
+            self._budget.demand(spec.source, sha256)
             try:
                 await self._start(spec)
-            except Exception:
+            except Exception as error:
+                if isinstance(error, EngineError):
+                    self._budget.ended(spec.source, sha256, error)
                 await self._remove(spec.source)
                 raise
+
+    def forgive(self, source: Address) -> None:
+        """See Runtime.forgive."""
+        self._budget.forgive(source)
 
     async def contract(self, source: Address) -> OpenApiContract | None:
         live = self._live.get(source)
@@ -228,7 +238,8 @@ class Projects:
     async def _answers(self, live: Live) -> bool:
         """Whether an adopted or running project is good; waits for one that is still loading."""
         try:
-            if (await self._examine(live)).problem is not None:
+            if (problem := (await self._examine(live)).problem) is not None:
+                self._budget.ended(live.source, live.compose_sha256, problem)
                 return False
             contract = live.contract or await self._ready(live)
         except EngineError as error:

@@ -78,6 +78,7 @@ class FakeRuntime:
     stopped: list[Address] = field(default_factory=list)
     logs: list[tuple[Address, Address, float]] = field(default_factory=list)
     adopted: set[Address] = field(default_factory=set)
+    forgiven: list[Address] = field(default_factory=list)
 
     async def images(
         self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
@@ -133,6 +134,9 @@ class FakeRuntime:
 
     async def keep_logs(self, source: Address, task: Address, since: float) -> None:
         self.logs.append((source, task, since))
+
+    def forgive(self, source: Address) -> None:
+        self.forgiven.append(source)
 
     async def down(self, source: Address) -> None:
         self.adopted.discard(source)

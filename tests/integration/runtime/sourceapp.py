@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}
-FUNCTIONS = ("multiply", "facts", "sibling", "busy", "crash")
+FUNCTIONS = ("multiply", "facts", "sibling", "sicken", "busy", "crash")
 
 
 def openapi() -> bytes:
@@ -34,6 +34,11 @@ def facts(_data: object) -> object:
 def sibling(_data: object) -> object:
     with urllib.request.urlopen(f"{os.environ['OLLAMA_HOST']}/openapi.json", timeout=10) as answer:
         return answer.status
+
+
+def sicken(_data: object) -> object:
+    Path("/sick").touch()
+    return True
 
 
 def post(task: str, result: object) -> None:

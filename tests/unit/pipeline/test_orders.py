@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ogpu_provider.domain.errors import EngineError, Retry
 from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.source import SourceState
 from ogpu_provider.domain.task import TaskState
@@ -205,6 +206,18 @@ async def test_a_source_that_was_left_stays_away_over_a_restart_until_it_is_adde
         await daemon.keeper.add(source)
         await serving(daemon, source)
         assert await daemon.state(await daemon.publish(source)) is S.SUBMITTED
+
+
+async def test_a_source_paused_for_its_ends_is_tried_again_when_the_operator_says_so(outside: Outside) -> None:
+    source = outside.source()
+    outside.runtime.scripts[source].fails["up"] = [EngineError("5 times", code="engine.restarts", retry=Retry.NEVER)]
+    async with running(outside) as daemon:
+        await outside.clock.advance(7200)
+        assert row(daemon, source) == (SourceState.UNFIT, "engine.restarts")
+        daemon.keeper.retry(source)
+        await outside.clock.advance(1)
+        assert outside.runtime.forgiven == [source]
+        assert row(daemon, source)[0] is SourceState.READY
 
 
 async def test_a_restart_in_the_middle_of_leaving_goes_on_leaving(outside: Outside) -> None:
