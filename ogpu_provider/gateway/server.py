@@ -1,14 +1,53 @@
-"""The HTTP server of the gateway, with its limits."""
+"""The HTTP server of the gateway, with its limits. It receives a request as a whole within a time: a client that drips
+holds a place no longer than that."""
 
+import asyncio
+from typing import Any
+
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_LIMIT = 16 << 10
 CONNECTIONS = 512
 """Requests beyond them are answered 503."""
+RECEIVE_S = 15.0
 
 
-async def listen(app: ASGIApp, host: str, port: int) -> None:
+def _punctual(receive_s: float) -> type[H11Protocol]:
+    class Punctual(H11Protocol):
+        """uvicorn has no deadline for receiving. The time runs from the connection, or from a request's first byte."""
+
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._begin()
+
+        def data_received(self, data: bytes) -> None:
+            if self._deadline is None:
+                self._begin()
+            super().data_received(data)
+            if self.conn.their_state is not h11.SEND_BODY and self.conn.their_state is not h11.IDLE:
+                self._end()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._end()
+            super().connection_lost(exc)
+
+        def _begin(self) -> None:
+            self._deadline = self.loop.call_later(receive_s, self.transport.abort)
+
+        def _end(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return Punctual
+
+
+async def listen(app: ASGIApp, host: str, port: int, *, receive_s: float = RECEIVE_S) -> None:
     """Serve until canceled. Raises SystemExit where the address is taken."""
     server = uvicorn.Server(
         uvicorn.Config(
@@ -17,7 +56,7 @@ async def listen(app: ASGIApp, host: str, port: int) -> None:
             port=port,
             log_config=None,
             lifespan="off",
-            http="h11",
+            http=_punctual(receive_s),
             h11_max_incomplete_event_size=HEADER_LIMIT,
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=15,

@@ -220,6 +220,7 @@ max_payment = "50"
 sign_in_budget = "0.02"
 [gateway.tiers]
 batch = {{hourly = 200, concurrent = 200, batches = 2}}
+load = {{hourly = 100000, concurrent = 100000, batches = 1000}}
 tiny = {{hourly = 2, concurrent = 5, batches = 1}}
 """)
     os.chmod(config, 0o600)

@@ -80,9 +80,9 @@ async def _serve(folder: Path, found: list[Served], ready: threading.Event, ende
         order = await an_order(store, key, 1, at=clock.now())
         await store.put_result(order.id, b'[{"a": 1}]')
         await store.move(replace(order), "completed", at=clock.now(), state=OrderState.COMPLETED)
-        port = _free_port()
+        port = free_port()
         serving = asyncio.create_task(listen(create_app(api, body_limit=64 << 10), "127.0.0.1", port))
-        while not await _answers(port):
+        while not await answers_at(port):
             await asyncio.sleep(0.02)
         found.append(Served(f"http://127.0.0.1:{port}", text, other, order.id))
         ready.set()
@@ -96,7 +96,7 @@ async def _nowhere(host: str, port: int) -> list[str]:
     raise OSError("no name has an address here")
 
 
-async def _answers(port: int) -> bool:
+async def answers_at(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -105,7 +105,7 @@ async def _answers(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,161 @@
+"""The Tasks API under load: python -m benchmarks.gateway [--seconds 60] [--reads 300] [--submits 50]
+
+A local network with a block a second, a real gateway process that publishes what it takes, and an open load from a
+process of its own: each request is sent at its time, however long the others take, and measured from that time.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.integration.gateway.world import World, running
+
+WAIT_S = 10.0
+
+
+class Connections:
+    """Keep-alive connections of HTTP/1.1, as many as are busy at once."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def ask(self, request: bytes) -> int:
+        """The answer's status; its body is read to the end."""
+        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+        await reader.readexactly(int(fields[b"content-length"]))
+        self._idle.append((reader, writer))
+        return int(head[9:12])
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+
+
+class Load:
+    """`rate` requests a second of one kind."""
+
+    def __init__(self, name: str, rate: int, make: Callable[[int], bytes]) -> None:
+        self.name = name
+        self.rate = rate
+        self._make = make
+        self._times: list[float] = []
+        self._answers: Counter[str] = Counter()
+
+    async def run(self, connections: Connections, seconds: float) -> None:
+        started, asked = time.monotonic(), []
+        for number in range(int(self.rate * seconds)):
+            at = started + number / self.rate
+            await asyncio.sleep(max(0.0, at - time.monotonic()))
+            asked.append(asyncio.create_task(self._one(connections, number, at)))
+        await asyncio.gather(*asked)
+
+    async def _one(self, connections: Connections, number: int, at: float) -> None:
+        try:
+            async with asyncio.timeout(WAIT_S):
+                self._answers[str(await connections.ask(self._make(number)))] += 1
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            self._answers[type(error).__name__] += 1
+        self._times.append(time.monotonic() - at)
+
+    def figures(self) -> dict[str, Any]:
+        cuts = statistics.quantiles(self._times, n=100)
+        return {
+            "rate": self.rate,
+            "answers": dict(self._answers),
+            "p50_ms": round(cuts[49] * 1000, 1),
+            "p99_ms": round(cuts[98] * 1000, 1),
+            "worst_ms": round(max(self._times) * 1000, 1),
+        }
+
+
+async def drive(port: int, token: str, task: str, seconds: float, reads: int, submits: int) -> dict[str, Any]:
+    """What the load's own process does."""
+    head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+    body = json.dumps({"model_id": "multiply", "input_data": {"a": 6, "b": 7}, "compute_requirements": {}})
+    places = (f"/api/tasks/{task}", "/api/tasks?limit=20", f"/api/tasks/{task}/results", "/api/models")
+
+    def read(number: int) -> bytes:
+        return f"GET {places[number % len(places)]} HTTP/1.1\r\n{head}\r\n".encode()
+
+    def submit(number: int) -> bytes:
+        terms = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"POST /api/tasks HTTP/1.1\r\n{terms}\r\n{body}".encode()
+
+    connections = Connections(port)
+    loads = [Load("reads", reads, read), Load("submits", submits, submit)]
+    await asyncio.gather(*(one.run(connections, seconds) for one in loads if one.rate))
+    connections.close()
+    return {one.name: one.figures() for one in loads if one.rate}
+
+
+async def measure(folder: Path, seconds: float, reads: int, submits: int) -> dict[str, Any]:
+    async with running(folder, coins=5000) as world:
+        http, made = await world.key("load", "--tier", "load")
+        async with http:
+            world.http = http
+            task_id = (await world.create()).json()["task_id"]
+            await world.answer(await world.published(task_id), [{"n": number} for number in range(20)])
+            await world.reaches(task_id, "COMPLETED")
+            assert world.process is not None
+            before = _memory(world.process.pid)
+            words = [str(world.http.base_url.port), made["key"], task_id, str(seconds), str(reads), str(submits)]
+            driver = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "benchmarks.gateway", "--drive", *words, stdout=asyncio.subprocess.PIPE
+            )
+            out, _ = await driver.communicate()
+            after = _memory(world.process.pid)
+            left = await _published(world, seconds)
+            figures: dict[str, Any] = json.loads(out)
+            return figures | {"memory_mib": {"before": before, "after": after}, "published": left}
+
+
+async def _published(world: World, seconds: float) -> dict[str, Any]:
+    """How long the chain takes for the rest, at most as long as the load took."""
+    started = time.monotonic()
+    while True:
+        shown = (await world.http.get("/api/tasks", params={"limit": 1, "status": "CREATED"})).json()
+        unpublished = [one for one in shown["tasks"] if one["chain"]["task"] is None]
+        if not unpublished or time.monotonic() > started + 2 * seconds:
+            return {"all": not unpublished, "seconds_behind": round(time.monotonic() - started, 1)}
+        await asyncio.sleep(0.5)
+
+
+def _memory(pid: int) -> float:
+    """Resident memory in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return round(int(status.split("VmRSS:")[1].split()[0]) / 1024, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--reads", type=int, default=300)
+    parser.add_argument("--submits", type=int, default=50)
+    parser.add_argument("--drive", nargs=6, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.drive:
+        port, token, task, seconds, reads, submits = chosen.drive
+        print(json.dumps(asyncio.run(drive(int(port), token, task, float(seconds), int(reads), int(submits)))))
+        return
+    with tempfile.TemporaryDirectory(prefix="ogpu-gateway-") as folder:
+        found = asyncio.run(measure(Path(folder), chosen.seconds, chosen.reads, chosen.submits))
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load": round(os.getloadavg()[0], 1)}
+    print(json.dumps({"seconds": chosen.seconds, **found, "machine": machine}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
