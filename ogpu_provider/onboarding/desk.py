@@ -71,6 +71,10 @@ class Desk:
         rows = await self._journal.intents_of(master)
         return any(r.intent.effect is Effect.ANNOUNCE_MASTER and r.state is IntentState.CONFIRMED for r in rows)
 
+    async def reached(self) -> int:
+        """The newest block in which the journal knows a transaction between the key and the Vault; 0 without one."""
+        return max((row.block_number or 0 for row in await self._journal.intents_of(self.account)), default=0)
+
     async def settle(self) -> list[IntentRow]:
         """Bring to their end the transactions that were signed and perhaps sent before; their rows."""
         signed = await self._journal.open_intents()

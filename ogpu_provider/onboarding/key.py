@@ -151,7 +151,9 @@ async def _open(ctx: Sitting, key: SecretKey) -> None:
     ctx.stack.push_async_callback(journal.close)
     ctx.stack.enter_context(claimed(ctx.network.scope, key.address))
     confirmations = settings.network.confirmations
-    ctx.unlocked(key, Desk(ctx.rpc, ctx.network, key, journal, ctx.clock, confirmations))
+    desk = Desk(ctx.rpc, ctx.network, key, journal, ctx.clock, confirmations)
+    ctx.rpc.head = max(ctx.rpc.head, await desk.reached())
+    ctx.unlocked(key, desk)
 
 
 async def _not_a_master(ctx: Sitting, address: Address) -> None:

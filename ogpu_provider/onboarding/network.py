@@ -7,10 +7,13 @@ from ogpu_provider import assembly, config, configfile
 from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.domain.errors import ConfigError, RpcUnavailable, WrongNetwork
+from ogpu_provider.onboarding.forward import Forward
 from ogpu_provider.onboarding.sitting import ALREADY, DONE, OnboardingError, Sitting, StepResult
 from ogpu_provider.settings import Settings
 
 NAMES = ("mainnet", "testnet", "devnet")
+HEARING, HEARING_S = 30, 0.1
+"""How often all endpoints are given a chance to say how high they are, and seconds in between."""
 
 
 async def choose(ctx: Sitting) -> StepResult:
@@ -86,7 +89,22 @@ async def _connect(ctx: Sitting, settings: Settings) -> None:
             f"the RPC endpoint does not answer ({error}); nothing was written",
             remedy="check --rpc-url and the way to it, then run this again",
         ) from error
+    head = await _highest(ctx, pool)
     for one in pool.health():
         if not one.healthy:
             ctx.talk.say(f"Network: the endpoint {one.name} is left out: {one.reason}")
-    ctx.opened(network, pool)
+        elif one.head < head:
+            ctx.talk.say(
+                f"Network: the endpoint {one.name} is {head - one.head} blocks behind; what it says is not used"
+            )
+    ctx.opened(network, Forward(pool, ctx.clock, head))
+
+
+async def _highest(ctx: Sitting, pool: RpcPool) -> int:
+    """The newest block that any endpoint has; one that does not answer in time is not waited for."""
+    for _ in range(HEARING):
+        health = pool.health()
+        if not pool.several or all(one.head >= 0 or one.errors for one in health):
+            break
+        await ctx.clock.sleep(HEARING_S)
+    return max(one.head for one in pool.health())

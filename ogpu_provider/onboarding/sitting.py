@@ -10,7 +10,6 @@ from ogpu_provider import config, configfile
 from ogpu_provider.chain.mastery import Unsigned
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.reader import ChainReader
-from ogpu_provider.chain.receipts import Node
 from ogpu_provider.chain.wallet import Wallet
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ProviderError
@@ -18,6 +17,7 @@ from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.environment import Secret
 from ogpu_provider.keys.signer import SecretKey
 from ogpu_provider.onboarding.desk import Desk
+from ogpu_provider.onboarding.forward import Forward
 from ogpu_provider.settings import Settings
 
 
@@ -123,7 +123,7 @@ class Sitting:
 
     _settings: Settings | None = None
     _network: Network | None = None
-    _rpc: Node | None = None
+    _rpc: Forward | None = None
     _key: SecretKey | None = None
     _desk: Desk | None = None
     master: Address | None = None
@@ -139,7 +139,7 @@ class Sitting:
         configfile.amend(self.file, changes)
         self._settings = None
 
-    def opened(self, network: Network, rpc: Node) -> None:
+    def opened(self, network: Network, rpc: Forward) -> None:
         self._network, self._rpc = network, rpc
 
     def unlocked(self, key: SecretKey, desk: Desk) -> None:
@@ -151,7 +151,7 @@ class Sitting:
         return self._network
 
     @property
-    def rpc(self) -> Node:
+    def rpc(self) -> Forward:
         assert self._rpc is not None, "the network step comes first"
         return self._rpc
 
