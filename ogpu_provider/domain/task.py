@@ -143,12 +143,13 @@ class Transition:
 class Wait:
     """Nothing to do before something is heard of the task, or before `until` (unix seconds).
 
-    `changes` are fields to keep meanwhile.
+    `changes` are fields to keep meanwhile. `for_room`: all that is missing is what other tasks hold.
     """
 
     until: float
     why: str
     changes: Mapping[str, object] = field(default_factory=dict)
+    for_room: bool = False
 
 
 Step = Transition | Wait

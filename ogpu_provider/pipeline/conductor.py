@@ -22,6 +22,7 @@ from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.driver import Driver
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.recovery import decide
+from ogpu_provider.pipeline.reversal import UNDONE
 from ogpu_provider.pipeline.stages import DECIDES, STAGES
 from ogpu_provider.pipeline.standing import refused
 
@@ -121,11 +122,19 @@ class Conductor:
         failed = row.state in (IntentState.REVERTED, IntentState.ABANDONED)
         if not failed or row.intent.effect not in (Effect.ATTEMPT, Effect.SUBMIT_RESPONSE):
             return
-        view = await self._ports.chain.standing(row.intent.subject)
-        now = self._ports.head.now(self._ports.clock)
-        step = refused(view, self._ports.chain.provider, row.intent.effect, now)
+        step = await self._refusal(row)
         if step:
             await self.apply(row.intent.subject, lambda task: None if task.state.over else step)
+
+    async def _refusal(self, row: IntentRow) -> Transition | None:
+        try:
+            view = await self._ports.chain.standing(row.intent.subject)
+        except ProviderError as error:
+            if error.code != "chain.empty_answer":
+                raise
+            reason = Reason(UNDONE, "the task is not on the chain any more")  # nor was it some blocks ago
+            return Transition(TaskState.FAILED, reasons=(reason,))
+        return refused(view, self._ports.chain.provider, row.intent.effect, self._ports.head.now(self._ports.clock))
 
     async def recover(self, address: Address) -> None:
         """Compare a live row with chain and engine, for what was never heard. See `recovery` for the table."""
@@ -166,10 +175,13 @@ class Conductor:
         try:
             while not driver.task.state.over:
                 if step is None:
-                    driver.waiting = ""
+                    queued, driver.queued, driver.waiting = driver.queued, False, ""
                     driver.wake.clear()
                     task = driver.task
                     step = await self._step(task, tries)
+                    if queued and isinstance(step, Wait) and not step.for_room:
+                        driver.waiting = step.why  # for something else than room now: the next one looks
+                        self._nudge_first(task.source)
                 tries = tries + 1 if isinstance(step, _Retry) else 0
                 try:
                     task, step = await self._take(driver, task, step)
@@ -190,7 +202,7 @@ class Conductor:
             return await self._save(task, *steps), following
         if step.changes:
             await self._keep(task, step.changes)
-        driver.waiting = step.why
+        driver.waiting, driver.queued = step.why, step.for_room
         await driver.wait(step.until - self._ports.head.now(self._ports.clock), self._ports.clock, self._group)
         return task, None
 
@@ -271,12 +283,14 @@ class Conductor:
             self._group.create_task(self._keep_logs(task, called_at), name=f"logs {task.address}")
         if saved.state is TaskState.SEEN:
             self.start(saved)
+        elif task.state is TaskState.SEEN:
+            self._nudge_first(task.source)  # perhaps there is room for two
         return saved
 
     def _let_go(self, row: Task) -> None:
         """Of what the task does not hold any more, or its stage took for a step that was not saved."""
         if row.lease is None and self._ports.scheduler.release(task_holder(row.address)):
-            self.nudge_seen()
+            self._nudge_first()
 
     def _note(self, saved: Task, at: float) -> float | None:
         """Let the task's loop know its row; returns when its container was called."""
@@ -304,8 +318,23 @@ class Conductor:
         except ProviderError as error:
             log.warning("task_logs_not_kept", task=task.address, code=error.code, error=str(error))
 
+    def _nudge_first(self, of: Address | None = None) -> None:
+        """There is room again: the task of each source that waits longest for it looks, or that of one source.
+
+        Tasks of a source need the same, so the others need not: a thousand that wait cost no more than one. One whose
+        stage runs has perhaps looked already, so it looks once more.
+        """
+        looked: set[Address] = set()
+        for driver in self._drivers.values():
+            task = driver.task
+            if task.state is not TaskState.SEEN or of not in (None, task.source):
+                continue
+            if not driver.waiting or (driver.queued and task.source not in looked):
+                driver.wake.set()
+                looked |= {task.source} if driver.queued else set()
+
     def nudge_seen(self) -> None:
-        """There is room again, or the operator changed his mind: tasks that are not admitted look again."""
+        """The operator changed his mind: all tasks that are not admitted look again."""
         for driver in self._drivers.values():
             if driver.task.state is TaskState.SEEN and driver.waiting:
                 driver.wake.set()

@@ -9,15 +9,16 @@ _LONGEST = 86_400.0  # seconds; what is further away is looked at again then
 
 
 class Driver:
-    """`waiting` says what the task waits for, empty while a stage runs. `called_at` (unix seconds): before its
-    container was called last, None where an earlier process did."""
+    """`waiting` says what the task waits for, empty while a stage runs; `queued`: for room. `called_at` (unix seconds):
+    before its container was called last, None where an earlier process did."""
 
-    __slots__ = ("called_at", "task", "waiting", "wake")
+    __slots__ = ("called_at", "queued", "task", "waiting", "wake")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.wake = asyncio.Event()
         self.waiting = ""
+        self.queued = False
         self.called_at: float | None = None
 
     def note(self, row: Task) -> None:

@@ -15,10 +15,10 @@ from ogpu_provider.domain.errors import RpcRejected
 from ogpu_provider.domain.facts import Block, Fact, TaskStatus, TaskView
 from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.killpoints import reach
-from ogpu_provider.domain.source import SourceStatus
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.announcements import Announcements
 from ogpu_provider.pipeline.concerns import serves
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.ports import Ports
@@ -39,6 +39,7 @@ class Intake:
         self._ports = ports
         self._conductor = conductor
         self._keeper = keeper
+        self._announcements = Announcements(ports, conductor, keeper)
         self._acted_on: deque[Fact] = deque(maxlen=256)
 
     async def deliver(self, block: Block, block_facts: Sequence[Fact]) -> None:
@@ -50,11 +51,15 @@ class Intake:
                 case facts.TaskPublished():
                     if serves(self._ports.book, fact.source):
                         rows[fact.task] = self._seen(fact.task, fact.source, block)
-                case facts.Attempted():
-                    if fact.provider == self._ports.chain.provider:
-                        await self._attempted(fact, rows)
+                case facts.Attempted(provider=provider) if provider == self._ports.chain.provider:
+                    await self._attempted(fact, rows)
+                case facts.TaskStatusChanged():
+                    await self._status(fact)
+                case facts.ResponseSubmitted():
+                    await self._response(fact)
                 case _:
-                    await self._observe(fact)
+                    pass
+            self._announcements.take(fact)
         if rows:
             reach("task.seen.unsaved")
         new = await self._ports.journal.insert(list(rows.values()), block)
@@ -66,6 +71,7 @@ class Intake:
             log.info("task_seen", task=task.address, source=task.source, block=block.number)
             self._conductor.start(task)
         self._conductor.nudge_settling()
+        await self._announcements.renew_promises(block)
 
     async def adopt(self, view: TaskView) -> None:
         """Take up an open task found by reading contract state, not by its log. One past its expiry is left."""
@@ -81,10 +87,11 @@ class Intake:
 
     async def undo(self, ancestor: Block) -> None:
         """Every block above `ancestor` is no longer one of the chain. Its facts, if they are, come anew."""
-        self._ports.head.block = ancestor
+        head, self._ports.head.block = self._ports.head.block, ancestor
         for task in await self._ports.journal.touched_above(ancestor.number):
             intents = await self._ports.journal.intents_of(task.address)
             await self._conductor.apply(task.address, partial(undone, intents=intents, above=ancestor.number))
+        await self._announcements.undo(ancestor, head)
 
     async def disprove(self, block: Block, denied: Sequence[Fact]) -> None:
         """Another endpoint has the block without these logs: nothing more is spent on their word."""
@@ -155,28 +162,6 @@ class Intake:
             return {"obliged": True} if task.state in _EARLY and not task.obliged else None
 
         await self._conductor.apply(fact.task, oblige)
-
-    async def _observe(self, fact: Fact) -> None:
-        match fact:
-            case facts.TaskStatusChanged():
-                await self._status(fact)
-            case facts.ResponseSubmitted():
-                await self._response(fact)
-            case facts.Registered(provider=provider) if provider == self._ports.chain.provider:
-                self._keeper.want(fact.source)
-            case facts.SourcePublished():
-                self._keeper.published(fact.source)
-            case facts.SourceUpdated():
-                self._keeper.changed(fact.source)
-            case facts.SourceStatusChanged(status=SourceStatus.INACTIVE):
-                self._keeper.retire(fact.source)
-            case facts.RemoveContainer(provider=provider) if provider == self._ports.chain.provider:
-                self._keeper.remove(fact.source)
-            case facts.ProviderRemoved(provider=provider) if provider == self._ports.chain.provider:
-                log.error("provider_removed", remedy="pair again with the master; no task is taken until then")
-                self._ports.book.paired = False
-            case _:
-                pass
 
     async def _status(self, fact: facts.TaskStatusChanged) -> None:
         block = fact.origin.block_number

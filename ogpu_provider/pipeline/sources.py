@@ -183,8 +183,12 @@ class SourceKeeper:
             self._group.create_task(self._keep(address), name=f"source {address}")
 
     def published(self, address: Address) -> None:
-        if self._policy.wants(address) and self._ports.book.get(address) is None:
+        """Wanted if it is new. One that we know was published anew after its block was undone: look again."""
+        row = self._ports.book.get(address)
+        if row is None and self._policy.wants(address):
             self.want(address)
+        elif row is not None and row.state is SourceState.UNFIT:
+            self.changed(address)
 
     def changed(self, address: Address) -> None:
         """Its parameters, its project or its containers are not what they were: look again."""

@@ -77,7 +77,7 @@ async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, gi
     if not admission.verdict.accepted:
         return Transition(TaskState.DECLINED, known, admission.verdict.reasons, rulings=admission.verdict.rulings)
     if admission.lease is None:
-        return Wait(give_up, admission.shortage, known)
+        return Wait(give_up, admission.shortage, known, for_room=True)
     return Transition(
         TaskState.ADMITTED,
         known
