@@ -159,8 +159,11 @@ def _check(path: Path, file: os.stat_result) -> None:
             code="key.permissions",
             remedy=f"chmod 600 {path}, and think about who may have read it",
         )
+    trusted = {0, os.geteuid()}
+    if os.geteuid() == 0:
+        trusted.add(folder.st_uid)  # root works for the service, whose directory this is
     for status, what in ((file, path), (folder, path.parent)):
-        if status.st_uid not in (os.geteuid(), 0):
+        if status.st_uid not in trusted:
             raise KeyRefused(f"{what} belongs to user {status.st_uid}", code="key.owner", remedy=f"chown it: {what}")
     if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not folder.st_mode & stat.S_ISVTX:
         raise KeyRefused(

@@ -27,6 +27,7 @@ USER = "ogpu"
 PROGRAM = Path(sys.executable).with_name("ogpu-provider")
 DATA = Path("/var/lib/ogpu-provider")
 SECRET = Path("/run/secrets/keystore-password")
+LOCK = Path("/run/xtables.lock")
 PASSWORD_FD = environment.PREFIX + "WALLET__PASSWORD_FD"
 NEEDS_ENGINE = frozenset({"run", "demo", "doctor", "register"})
 
@@ -56,8 +57,16 @@ def _become(words: list[str], *, as_user: bool) -> NoReturn:
     if as_user:
         uid, gid, groups = _user()
         variables["HOME"] = str(DATA)
+        _share_lock(gid)
         privileges.become(uid, gid, groups)
     os.execve(PROGRAM, [str(PROGRAM), *words], variables)  # noqa: S606
+
+
+def _share_lock(gid: int) -> None:
+    """iptables of the older kind takes this lock, and its file is root's."""
+    LOCK.touch(mode=0o640)
+    os.chown(LOCK, -1, gid)
+    LOCK.chmod(0o640)
 
 
 def _user() -> tuple[int, int, list[int]]:

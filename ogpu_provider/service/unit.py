@@ -17,6 +17,8 @@ PASSWORD = PurePosixPath("/etc/ogpu-provider/keystore-password")
 NO_RESTART = 2
 """Exit status for wrong settings: starting again would not help."""
 
+LOCK_FOR = "'touch {lock} && chgrp $$(id -g {{user}}) {lock} && chmod g+r {lock}'".format(lock="/run/xtables.lock")
+
 CONFINEMENT = """\
 NoNewPrivileges=yes
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW
@@ -86,6 +88,8 @@ Requires={NAME}.socket
 [Service]
 Type=notify
 NotifyAccess=main
+# iptables of the older kind takes this lock, and cannot make it in a system that is read-only to the service
+ExecStartPre=+/bin/sh -c {LOCK_FOR.format(user=plan.user)}
 ExecStart={_quoted(plan.program)} run --config {_quoted(plan.settings)}
 User={plan.user}
 SupplementaryGroups={" ".join(plan.groups)}

@@ -112,6 +112,17 @@ async def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert await code_of(path) == "key.owner"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+async def test_root_opens_a_services_keystore_in_the_services_own_folder(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "k.json"
+    address = await create(path, "pw", rounds=ROUNDS)
+    for mine in (path, path.parent):
+        os.chown(mine, 12345, 12345)
+    assert (await unlock(path, "pw")).address == address
+    os.chown(path, 54321, 54321)
+    assert await code_of(path) == "key.owner"
+
+
 async def test_a_missing_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KeyRefused) as caught:

@@ -42,6 +42,22 @@ async def test_the_unit_is_confined_by_systemds_own_measure(root: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
+def test_the_services_user_may_take_the_lock_of_the_older_iptables() -> None:
+    """As the unit does it, in a /run and a network that end with the test."""
+    for program in ("iptables-legacy-restore", "unshare", "setpriv"):
+        needs(program)
+    prepared = next(line for line in unit.service(PLAN).splitlines() if line.startswith("ExecStartPre=+"))
+    prepare = prepared.removeprefix("ExecStartPre=+").replace("$$", "$").replace("id -g ogpu", "id -g nobody")
+    rights = "--inh-caps +net_admin,+net_raw --ambient-caps +net_admin,+net_raw"
+    restore = f"setpriv --reuid nobody --regid nogroup --clear-groups {rights} iptables-legacy-restore --noflush -w 5"
+    restore = rf"printf '*filter\nCOMMIT\n' | {restore}"
+    script = f"mount -t tmpfs -o mode=0755 tmpfs /run; ! {restore}; {prepare}; mount -o remount,ro /run; {restore}"
+    words = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-ec", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("xtables.lock") == 1, "without it, the lock is what is missing"
+
+
 async def test_systemd_reads_the_units_without_a_complaint(root: Path) -> None:
     analyze = needs("systemd-analyze")
     program = root / "opt/ogpu-provider"
