@@ -1,4 +1,4 @@
-"""Tests that need a part of the outside: `docker` a container engine, `devnet` a chain node.
+"""Tests that need a part of the outside: `docker` a container engine, `devnet` a chain node, `browser` Chromium.
 
 Without that part they are skipped with its reason; where CI=true they fail instead, so that nothing is skipped
 unseen.
@@ -6,6 +6,7 @@ unseen.
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -52,7 +53,14 @@ def node_problem() -> str:
     return ""
 
 
-PARTS: dict[str, Callable[[], str]] = {"docker": engine_problem, "devnet": node_problem}
+@cache
+def browser_problem() -> str:
+    """Why no browser can be driven, empty if Chromium and its driver are there."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    return f"not installed: {', '.join(missing)}" if missing else ""
+
+
+PARTS: dict[str, Callable[[], str]] = {"docker": engine_problem, "devnet": node_problem, "browser": browser_problem}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
