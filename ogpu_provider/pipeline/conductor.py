@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 BEFORE_ATTEMPT = frozenset({TaskState.SEEN, TaskState.ADMITTED, TaskState.READY})
 Observer = Callable[[Task, TaskState], None]
+Decide = Callable[[Task], Transition | Mapping[str, object] | None]
 
 
 class Conductor:
@@ -93,7 +94,7 @@ class Conductor:
         """What each live task waits for; empty while its stage runs."""
         return {address: driver.waiting for address, driver in self._drivers.items()}
 
-    async def apply(self, address: Address, decide: Callable[[Task], Transition | Mapping[str, object] | None]) -> None:
+    async def apply(self, address: Address, decide: Decide) -> None:
         """Let a fact act on a row: `decide` gives a transition, changed fields, or None; then the task goes on."""
         while True:
             task = await self.row(address)
@@ -108,7 +109,8 @@ class Conductor:
             except StaleRow:
                 await self._reload(address)
                 continue
-            self.nudge(address)
+            if outcome:
+                self.nudge(address)
             return
 
     async def row(self, address: Address) -> Task | None:
@@ -159,6 +161,7 @@ class Conductor:
             return decision.step or decision.changes or None
 
         await self.apply(address, look)
+        self.nudge(address)
 
     async def _is_up(self, address: Address) -> bool:
         task = await self.row(address)
