@@ -90,7 +90,7 @@ async def measure(tasks: int, rate: float, idle: float, endpoints: int = 1) -> d
 
 async def _idle(daemon: ProviderProcess, proxy: RpcProxy, seconds: float) -> dict[str, Any]:
     await asyncio.sleep(5)
-    calls, heads, before = proxy.total, len(proxy.heads), Usage.of(daemon.pid)
+    calls, counts, heads, before = proxy.total, proxy.counts.copy(), len(proxy.heads), Usage.of(daemon.pid)
     start = time.monotonic()
     await asyncio.sleep(seconds)
     after, took = Usage.of(daemon.pid), time.monotonic() - start
@@ -99,6 +99,7 @@ async def _idle(daemon: ProviderProcess, proxy: RpcProxy, seconds: float) -> dic
         "seconds": round(took, 1),
         "rpc_calls_per_block": round((proxy.total - calls) / blocks, 2),
         "rpc_calls_per_minute": round((proxy.total - calls) / took * 60, 1),
+        "rpc_calls": dict((proxy.counts - counts).most_common()),
         "memory_mb": round(after.rss / 1e6, 1),
         "cpu_percent_of_a_core": round((after.cpu - before.cpu) / took * 100, 2),
     }

@@ -33,6 +33,15 @@ class Logbook:
         bloom = header.get("logsBloom")
         return self._addresses.may_hold(bloom) and self._topics.may_hold(bloom)
 
+    def has_marks(self, header: Json) -> bool:
+        """Whether the block's bloom says anything at all: this chain fills blooms, then."""
+        bloom = header.get("logsBloom")
+        return isinstance(bloom, str) and bool(bloom.removeprefix("0x").strip("0"))
+
+    def is_idle(self, header: Json) -> bool:
+        """Whether the block used no gas, so that nothing in it can have left a log."""
+        return header.get("gasUsed") in ("0x0", "0x")
+
     def withheld(self, headers: Sequence[Any], logs: Sequence[Json]) -> bool:
         """Whether one of these blocks promises logs and none of them is there."""
         told = {str(one.get("blockHash")).lower() for one in logs}

@@ -1,7 +1,8 @@
 """Logs that were announced, until they are held against a range that was asked for.
 
-An announcement has no end: a log of a block may be missing, or come late. So blocks that were read in this way are
-remembered, and asked about together now and then.
+An announcement has no end: a log of a block may be missing, or come late. A block's header says whether there may be
+any: where no gas was used there are none, and where blooms are filled, a bloom without our marks rules them out. Such
+blocks need no question, so that an idle chain costs none. The others are remembered, and asked about together.
 """
 
 from collections.abc import Sequence
@@ -9,23 +10,26 @@ from collections.abc import Sequence
 from ogpu_provider.chain.news import Json, LogId, Told, log_id
 from ogpu_provider.domain.facts import Block
 
-BUSY_BLOCKS = 16
-QUIET_BLOCKS = 256
-"""Blocks after which announcements are checked: where there were logs or blooms are not known to be filled, or not."""
+OPEN_BLOCKS = 64
+BLIND_BLOCKS = 16
+"""So many blocks that may hold more are asked about together: where blooms are known to be filled, and where not."""
+OLD_BLOCKS = 256
+"""So many blocks behind the newest, one alone is asked about."""
 SETTLED = 4
 """Blocks below the newest that a lagging node may not have."""
+_REMEMBERED = 256  # blocks, of which more logs may come
 _WAITING = 128  # blocks whose logs came, and whose header did not
 
 
 class Overheard:
-    """`filled`: whether blooms of blocks with our logs were seen to promise them, and never seen not to."""
+    """`filled`: whether blooms were seen that say something, and none that did not promise logs of ours."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[Told]] = {}
         self._blocks: dict[str, Block] = {}
         self._known: set[LogId] = set()
+        self._open: set[str] = set()
         self._filled: bool | None = None
-        self._busy = False
 
     def put(self, logs: Sequence[Told]) -> None:
         for told in logs:
@@ -37,32 +41,45 @@ class Overheard:
     def has(self, block: Block) -> bool:
         return block.hash in self._waiting
 
-    def take(self, block: Block) -> list[Told]:
-        """What was announced of a block that is delivered now."""
+    def take(self, block: Block, *, ruled_out: bool = False) -> list[Told]:
+        """What was announced of a block that is delivered now. `ruled_out`: its header says that there is no more."""
         found = self._waiting.pop(block.hash, [])
         self._known |= {log_id(told.log) for told in found}
-        self._busy |= bool(found)
         self._blocks[block.hash] = block
+        if found or not ruled_out:
+            self._open.add(block.hash)
+        elif not self._open and len(self._blocks) > _REMEMBERED:
+            del self._blocks[next(iter(self._blocks))]
         return found
 
     def late(self) -> list[Block]:
         """Blocks that were delivered already, and of which more has come."""
         return [self._blocks[name] for name in self._waiting if name in self._blocks]
 
-    def learn(self, *, promised: bool, there: bool) -> None:
-        """Whether a block's bloom promised logs, and whether there were some."""
-        if there:
-            self._filled = promised and self._filled is not False
+    def learn(self, *, promised: bool, there: bool, marked: bool) -> None:
+        """Whether a block's bloom promised logs of ours, whether there were some, and whether it has any mark."""
+        if there and not promised:
+            self._filled = False
+        elif marked and self._filled is None:
+            self._filled = True
+
+    @property
+    def filled(self) -> bool:
+        return self._filled is True
 
     def due(self) -> bool:
-        blocks = len(self._blocks)
-        quiet = self._filled is True and not self._busy
-        return blocks >= (QUIET_BLOCKS if quiet else BUSY_BLOCKS) + SETTLED
+        if not self._open:
+            return False
+        blocks = [block.number for block in self._blocks.values()]
+        oldest = min(self._blocks[name].number for name in self._open)
+        enough = OPEN_BLOCKS if self.filled else BLIND_BLOCKS
+        return len(self._open) >= enough + SETTLED or max(blocks) - oldest >= OLD_BLOCKS + SETTLED
 
     def span(self) -> tuple[int, Block] | None:
         """First number and last block of what may be checked now."""
         blocks = sorted(self._blocks.values(), key=lambda block: block.number)[:-SETTLED]
-        return (blocks[0].number, blocks[-1]) if blocks else None
+        found = [block for block in blocks if block.hash in self._open]
+        return (found[0].number, found[-1]) if found else None
 
     def block_of(self, log: Json) -> Block | None:
         """The block of a log that was not announced, None where the log is known or the block was read otherwise."""
@@ -74,8 +91,9 @@ class Overheard:
         """Everything up to this number was checked, or was read anew."""
         self._blocks = {name: block for name, block in self._blocks.items() if block.number > end}
         self._known = {one for one in self._known if one[0] in self._blocks}
-        self._busy = bool(self._known)
+        self._open &= self._blocks.keys()
 
     def forget_above(self, number: int) -> None:
         """Blocks above this one were undone."""
         self._blocks = {name: block for name, block in self._blocks.items() if block.number <= number}
+        self._open &= self._blocks.keys()

@@ -30,7 +30,9 @@ TICK = 5.0
 """Seconds after which the sender looks around even if nothing was heard."""
 ACCOUNT_AGE = 60.0
 ACCOUNT_AGE_STUCK = 4.0
-"""Seconds for which the node's nonce and fee suggestion hold: as a rule, and while something is stuck."""
+ACCOUNT_AGE_IDLE = 900.0
+"""Seconds for which the node's nonce and fee suggestion hold: as a rule, while something is stuck, and while nothing
+is in flight and no block tells of anything for us."""
 TOGETHER = 16
 """So many transactions are signed for one commit: they reach the nodes sooner than alone, the first hardly later."""
 OLD = 10.0
@@ -77,6 +79,7 @@ class Sender:
         self._courier = Courier(rpc, self._flights, clock, on_outcome)
         self._upkeep = Upkeep(rpc, outbox, self._flights, self._desk, self._courier, clock, present, confirmations)
         self._account_read = float("-inf")
+        self._stirred = False
         self._rest_until = float("-inf")
         self._working: asyncio.Task[None] | None = None
 
@@ -90,8 +93,9 @@ class Sender:
         Writes to the journal, never asks the node; may be called before `run`. Raises StoreError.
         """
         await self._flights.load()
-        self._flights.observed = block.number
         found = list(facts)
+        self._stirred |= bool(found) or block.number <= self._flights.observed
+        self._flights.observed = block.number
         await self._flights.seen(fact.origin for fact in found)
         self._note(found)
         self._flights.doubt(block)
@@ -207,8 +211,11 @@ class Sender:
             log.warning("tx.upkeep_failed", code=error.code, error=str(error))
 
     def _account_is_old(self) -> bool:
-        waits = any(self._upkeep.stuck(flight) for flight in self._flights)
-        age = ACCOUNT_AGE_STUCK if waits else ACCOUNT_AGE
+        flights = list(self._flights)
+        if any(self._upkeep.stuck(flight) for flight in flights):
+            age = ACCOUNT_AGE_STUCK
+        else:
+            age = ACCOUNT_AGE if flights or self._stirred else ACCOUNT_AGE_IDLE
         return self._clock.monotonic() - self._account_read >= age
 
     async def _first_account(self) -> None:
@@ -221,6 +228,7 @@ class Sender:
     async def _read_account(self) -> Account:
         account = await read_account(self._rpc, self._desk.address)
         self._desk.suggestion = account.suggestion
+        self._stirred = account.nonce < self._flights.next_nonce
         self._account_read = self._clock.monotonic()
         return account
 

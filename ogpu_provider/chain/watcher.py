@@ -159,7 +159,7 @@ class Watcher:
             while self._heads:
                 await self._advance(self._heads.popleft())
             for block in self._heard.late():
-                await self._overheard(block, promised=None)
+                await self._overheard(block)
             if self._heard.due():
                 await self._check()
 
@@ -199,14 +199,16 @@ class Watcher:
 
     async def _single(self, head: Block, header: Json) -> None:
         """The newest block: by what was announced of it, or by asking where that falls short of its bloom."""
-        promised = self._logbook.promises(header)
+        promised, marked = self._logbook.promises(header), self._logbook.has_marks(header)
         if self._stream is not None and self._stream.tells_logs:
             if promised and not self._heard.has(head):
                 await self._wait_for_logs(self._stream, head)
             if self._heard.has(head) or not promised:
-                return await self._overheard(head, promised=promised)
+                self._heard.learn(promised=promised, there=self._heard.has(head), marked=marked)
+                ruled_out = self._logbook.is_idle(header) or (self._heard.filled and not promised)
+                return await self._overheard(head, ruled_out=ruled_out)
         logs, told_by = await self._logbook.of_block(head, header)
-        self._heard.learn(promised=promised, there=bool(logs))
+        self._heard.learn(promised=promised, there=bool(logs), marked=marked)
         return await self._tell(head, logs, told_by)
 
     async def _wait_for_logs(self, stream: NewsStream, head: Block) -> None:
@@ -217,11 +219,9 @@ class Watcher:
         except (TimeoutError, RpcUnavailable):
             return
 
-    async def _overheard(self, block: Block, *, promised: bool | None) -> None:
+    async def _overheard(self, block: Block, *, ruled_out: bool = False) -> None:
         """Deliver what was announced of a block; again, where more of it came later."""
-        told = self._heard.take(block)
-        if promised is not None:
-            self._heard.learn(promised=promised, there=bool(told))
+        told = self._heard.take(block, ruled_out=ruled_out)
         tellers = {one.by for one in told}
         newest = self._trail.last is None or block.number > self._trail.last.number
         if newest and not told:

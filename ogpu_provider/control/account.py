@@ -1,5 +1,6 @@
-"""What the chain says of the provider's account, read every now and then; and thereby whether the node answers."""
+"""What the chain says of the provider's account, read when somebody asks; and thereby whether the node answers."""
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -14,7 +15,9 @@ from ogpu_provider.domain.units import Address, Wei
 log = structlog.get_logger()
 
 PAUSE_S = 60.0
+REST_S = 3600.0
 RETRY_S = 10.0
+"""Seconds between two readings: at least, at most, and after one that failed."""
 TASK_GAS = START_GAS[Effect.ATTEMPT] + START_GAS[Effect.SUBMIT_RESPONSE]
 """Gas allowed for one task before less is known to be enough."""
 
@@ -50,11 +53,29 @@ class AccountWatch:
         self.problem: ProviderError | None = None
         self.tried_at: float | None = None
         self.took: float | None = None
+        self._wanted = asyncio.Event()
+
+    def want(self) -> None:
+        """Somebody looks at it: read it again soon, if it is old."""
+        self._wanted.set()
 
     async def run(self) -> None:
         while True:
+            self._wanted.clear()
             await self.look()
-            await self._clock.sleep(RETRY_S if self.problem else PAUSE_S)
+            if self.problem:
+                await self._clock.sleep(RETRY_S)
+                continue
+            await self._clock.sleep(PAUSE_S)
+            rest = asyncio.ensure_future(self._rest())
+            try:
+                await self._wanted.wait()
+            finally:
+                rest.cancel()
+
+    async def _rest(self) -> None:
+        await self._clock.sleep(REST_S - PAUSE_S)
+        self._wanted.set()
 
     async def look(self) -> None:
         begun = self._clock.monotonic()

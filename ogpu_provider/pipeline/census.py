@@ -14,8 +14,10 @@ from ogpu_provider.pipeline.reversal import UNDONE
 log = structlog.get_logger()
 
 PAUSE_S = 180.0
+QUIET_ROUNDS = 5
 LIMIT = 100
-"""Seconds between two rounds, and rows looked at in one: those of which nothing was heard for longest."""
+"""Seconds between two rounds; of those that find no live task, one in so many is made. Rows looked at in a round:
+those of which nothing was heard for longest."""
 
 
 class Census:
@@ -27,9 +29,11 @@ class Census:
 
     async def run(self) -> None:
         """As a service. A round that finds no endpoint is made up for by the next."""
+        quiet = 0
         while True:
             await self._ports.clock.sleep(self._pause)
-            if self._ports.head.block is not None:
+            quiet = 0 if await self._ports.journal.live() else quiet + 1
+            if self._ports.head.block is not None and quiet % QUIET_ROUNDS == 0:
                 await self.count()
 
     async def count(self) -> None:

@@ -760,7 +760,7 @@ async def test_a_nonce_beyond_ours_ends_the_service_at_the_next_look() -> None:
     world = World()
     run = await start(world)
     await foreign(world, [0, 1])
-    await world.clock.advance(61)
+    await world.clock.advance(901)
     error = await ended(run)
     assert isinstance(error, ForeignNonce)
     assert f"nonce 1 of {ME}" in str(error)
@@ -845,12 +845,21 @@ async def test_a_gap_above_everything_in_flight_is_nobodys() -> None:
 # The account, beside the way.
 
 
-async def test_the_account_is_read_once_a_minute() -> None:
+async def test_the_account_is_read_once_a_minute_while_something_flies_and_seldom_when_idle() -> None:
     world = World()
     asked = times(world, COUNT)
     async with world.running():
         await world.clock.advance(185)
-        assert asked == [0, 60, 120, 180]
+        assert asked == [0]
+        await world.plan(intent(1))
+        await world.clock.advance(115)
+        assert asked == [0, 185, 245]
+    asked.clear()
+    idle = World()
+    asked = times(idle, COUNT)
+    async with idle.running():
+        await idle.clock.advance(2000)
+        assert asked == [0, 900, 1800]
 
 
 async def test_the_account_is_read_more_often_while_something_is_stuck() -> None:

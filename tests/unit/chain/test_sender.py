@@ -592,12 +592,12 @@ async def test_an_undone_block_that_nobody_told_of_is_found_at_depth() -> None:
         assert len(await world.store.signed(intent(1).key)) == 1
 
 
-async def test_fees_are_refreshed_once_a_minute_and_beside_the_way() -> None:
+async def test_an_idle_key_is_asked_about_four_times_an_hour() -> None:
     world = World()
     async with world.running():
-        for _ in range(300):
-            await world.clock.advance(1)
-        assert 4 <= world.node.asked["eth_maxPriorityFeePerGas"] <= 6
+        for _ in range(360):
+            await world.clock.advance(10)
+        assert 4 <= world.node.asked["eth_maxPriorityFeePerGas"] <= 5
 
 
 async def test_it_waits_for_a_node_at_the_start() -> None:

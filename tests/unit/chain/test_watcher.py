@@ -130,12 +130,53 @@ async def test_announced_logs_cost_no_call_and_those_that_were_not_announced_are
             ledger.mine(2)
             ledger.announce()
             ledger.announce_logs(1)  # and the second is never announced
-            for _ in range(40):
+            for _ in range(265 if bloom else 20):
                 ledger.mine()
                 ledger.announce()
-                await settle()
+                await settle(8)
             assert sorted(run.diary.tasks) == sorted(ledger.tasks())
-            assert ledger.counts["eth_getLogs"] <= 3
+            assert ledger.counts["eth_getLogs"] == 1
+
+
+@pytest.mark.parametrize("header", [{"gasUsed": "0x0"}, {"gasUsed": "0x5208", "logsBloom": "0x01"}])
+async def test_blocks_that_cannot_hold_logs_of_ours_cost_nothing(header: dict[str, str]) -> None:
+    """Those where no gas was used; where blooms are seen to be filled, those without our marks."""
+    ledger = Ledger()
+    ledger.tells_logs = True
+    ledger.blocks[0] |= header
+    async with following(ledger) as run:
+        ledger.counts.clear()
+        for _ in range(600):
+            ledger.announce(ledger.mine() | header)
+            await settle(5)
+        assert len(run.diary.numbers) == 601
+        assert ledger.counts == {}
+
+
+async def test_where_blooms_say_nothing_announcements_are_asked_about_soon() -> None:
+    ledger = Ledger(bloom=False)
+    ledger.tells_logs = True
+    async with following(ledger) as run:
+        ledger.mine(1)  # and its log is not announced, and no bloom promises it
+        ledger.announce()
+        for _ in range(20):
+            ledger.announce(ledger.mine() | {"gasUsed": "0x5208"})
+            await settle(8)
+        assert run.diary.tasks == ledger.tasks()
+
+
+async def test_a_bloom_that_is_caught_lying_is_not_believed_again() -> None:
+    ledger = Ledger()
+    ledger.tells_logs = True
+    async with following(ledger) as run:
+        ledger.announce(ledger.mine(1) | {"logsBloom": "0x01"})
+        ledger.announce_logs()
+        await settle()
+        ledger.announce(ledger.mine(1) | {"logsBloom": "0x01"})  # and its log is never announced
+        for _ in range(20):
+            ledger.announce(ledger.mine() | {"logsBloom": "0x01"})
+            await settle(8)
+        assert run.diary.tasks == ledger.tasks()
 
 
 async def test_a_block_whose_bloom_promises_more_than_was_announced_is_read_at_once() -> None:

@@ -128,13 +128,16 @@ async def test_metrics_are_prometheus_text(outside: Outside) -> None:
         assert "# TYPE ogpu_tasks_live gauge\nogpu_tasks_live 0.0" in str(text)
 
 
-async def test_the_account_is_read_once_a_minute_and_sooner_after_a_failure(outside: Outside) -> None:
+async def test_the_account_is_read_once_a_minute_if_asked_for_and_sooner_after_a_failure(outside: Outside) -> None:
     async with open_office(outside) as office:
         watch = office.desk.account
         running = asyncio.ensure_future(watch.run())
         await outside.clock.advance(30)
         office.wallet.down = True
-        await outside.clock.advance(31)
+        await outside.clock.advance(300)
+        assert watch.problem is None, "nobody asked"
+        await office.desk.verbs["status"]({})
+        await outside.clock.advance(1)
         assert watch.problem is not None
         office.wallet.down, office.wallet.coin = False, 7
         await outside.clock.advance(10)

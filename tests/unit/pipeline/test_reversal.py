@@ -1,5 +1,7 @@
 """What the path does when blocks are undone, a log turns out false, or no endpoint answers."""
 
+import asyncio
+
 import pytest
 
 from ogpu_provider.domain.errors import RpcRejected, RpcUnavailable
@@ -227,3 +229,21 @@ async def test_an_attempt_of_what_is_no_task_does_not_stop_the_reading(outside: 
         await daemon.block(forged)
         assert await outside.journal.task(nobody) is None
         assert await daemon.state(await daemon.publish(source)) is S.SUBMITTED
+
+
+async def test_open_tasks_are_counted_every_three_minutes_and_seldom_while_none_is_live(outside: Outside) -> None:
+    source = outside.source()
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        await daemon.block()
+        census = asyncio.ensure_future(Census(daemon.ports, daemon.conductor, daemon.intake).run())
+        await settle()
+        outside.chain.calls.clear()
+        await outside.clock.advance(4 * 180)
+        assert outside.chain.calls["open_tasks"] == 0
+        await outside.clock.advance(180)
+        assert outside.chain.calls["open_tasks"] == 1
+        await daemon.publish(source, lasts=3600)
+        await outside.clock.advance(180)
+        assert outside.chain.calls["open_tasks"] == 2
+        census.cancel()
