@@ -51,5 +51,5 @@ async def composition(tmp_path: Path, image: str) -> AsyncIterator[Composition]:
     """compose/provider.yml with a secret of its own; afterwards nothing of it is left."""
     made = Composition(tmp_path, image, await tools.ensure_compose())
     yield made
-    await made.compose("down", "--volumes", "--timeout", "60")
+    await made.compose("--profile", "*", "down", "--volumes", "--timeout", "60")
     await remove_instance(made.instance)
