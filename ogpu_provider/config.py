@@ -249,5 +249,7 @@ def _first_line(place: Path | int) -> environment.Secret:
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{name}: cannot be read", code="config.secret", remedy="check it and its owner") from None
     if not text:
-        raise ConfigError(f"{name}: there is nothing in its first line", code="config.secret")
+        raise ConfigError(
+            f"{name}: there is nothing in its first line", code="config.secret", remedy="write the secret there, alone"
+        )
     return environment.Secret(text)

@@ -64,11 +64,15 @@ async def add(
 
     runs_on = tuple(filter(None, environments.split(",")))
     if not set(runs_on) <= {"cpu", "nvidia", "amd"}:
-        raise ConfigError("environments: cpu, nvidia, amd", code="usage.environment")
+        raise ConfigError(
+            f"{environments!r} names an environment that there is not",
+            code="usage.environment",
+            remedy="--environments: cpu, nvidia, amd, or some of them",
+        )
     try:
         amount = wei(price)
     except ValueError as mistake:
-        raise ConfigError(str(mistake), code="usage.amount") from None
+        raise ConfigError(str(mistake), code="usage.amount", remedy="an amount in coin, such as 0.01") from None
     made = Model(model_id, whole_address(source), function, amount, description, auto_confirm, runs_on)
     store = await _store(config)
     try:
@@ -129,11 +133,15 @@ async def create(
 
     chosen, tiers = tuple(scopes.split(",")), [*TIERS, *load(config).settings.gateway.tiers]
     if tier not in tiers or not set(chosen) <= set(SCOPES):
-        raise ConfigError(f"tiers: {', '.join(tiers)}; scopes: {', '.join(SCOPES)}", code="usage.key")
+        raise ConfigError(
+            f"there is no tier {tier!r}, or a scope of {scopes!r} is not known",
+            code="usage.key",
+            remedy=f"tiers: {', '.join(tiers)}; scopes: {', '.join(SCOPES)}",
+        )
     try:
         budget = wei(day_budget) if day_budget else None
     except ValueError as mistake:
-        raise ConfigError(str(mistake), code="usage.amount") from None
+        raise ConfigError(str(mistake), code="usage.amount", remedy="an amount in coin, such as 0.01") from None
     address = whole_address(wallet) if wallet else ""
     row, key = mint(name, tier=tier, scopes=chosen, day_budget=budget, at=time.time(), address=address)
     store = await _store(config)

@@ -43,7 +43,11 @@ async def install(
     from ogpu_provider.service.unit import Plan
 
     if not user.replace("-", "").replace("_", "").isalnum() or not user[0].isalpha() or not user.isascii():
-        raise ConfigError(f"{printable(user)!r} is no user name", code="usage.user")
+        raise ConfigError(
+            f"{printable(user)!r} is no user name",
+            code="usage.user",
+            remedy="--user: a letter first, then letters, digits, - and _",
+        )
     plan = Plan(
         program=PurePosixPath((program or Path(sys.argv[0])).absolute()),
         callback=_address(callback) if callback else (await _gateway(), _remembered(root)),

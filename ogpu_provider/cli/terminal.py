@@ -5,6 +5,7 @@ that standard output holds one document.
 """
 
 import getpass
+import os
 import shutil
 import signal
 import sys
@@ -26,8 +27,8 @@ class Terminal:
 
     def __init__(self, *, yes: bool, out: TextIO | None = None, typed: TextIO | None = None) -> None:
         self._yes = yes
-        self._out = out or sys.stdout
-        self._in = typed or sys.stdin
+        self._out = out or sys.stdout or _nowhere("w")  # None where whoever started this process closed them
+        self._in = typed or sys.stdin or _nowhere("r")
 
     @property
     def asks(self) -> bool:
@@ -35,9 +36,17 @@ class Terminal:
 
     def say(self, text: str = "") -> None:
         encoding = self._out.encoding or "ascii"
-        for line in text.split("\n"):
-            print(printable(line).encode(encoding, "replace").decode(encoding), file=self._out)
-        self._out.flush()
+        try:
+            for line in text.split("\n"):
+                print(printable(line).encode(encoding, "replace").decode(encoding), file=self._out)
+            self._out.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())  # what is still in the buffer goes there
+            raise ConfigError(
+                "nobody reads what is said here any more, so nothing more is done",
+                code="usage.no_reader",
+                remedy="run this again; with --json it talks on standard error",
+            ) from None
 
     def ask(self, question: str, *, flag: str, default: str = "") -> str:
         if not self.asks:
@@ -116,6 +125,10 @@ def picture(text: str, encoding: str = "utf-8", columns: int = 0) -> str:
         return ""
     width = columns or shutil.get_terminal_size().columns
     return "\n".join(lines) if max(map(len, lines)) <= width else ""
+
+
+def _nowhere(mode: str) -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_RDWR), mode)
 
 
 @contextmanager

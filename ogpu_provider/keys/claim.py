@@ -29,7 +29,11 @@ def claimed(scope: str, account: Address) -> Iterator[None]:
             name.bind(f"\0ogpu-provider/{scope}/{account.lower()}")
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise KeyRefused(f"the key cannot be claimed: {error}", code="key.unclaimed") from error
+                raise KeyRefused(
+                    f"the key cannot be claimed: {error}",
+                    code="key.unclaimed",
+                    remedy="this user must be allowed to make sockets",
+                ) from error
             raise KeyRefused(
                 f"another process on this host sends with {account} on chain {scope}",
                 code="key.in_use",

@@ -70,7 +70,7 @@ def address_of(path: Path) -> Address | None:
 
 def _store(path: Path, key: SecretKey, password: str, rounds: int) -> Address:
     if not password:
-        raise KeyRefused("an empty password protects nothing", code="key.no_password")
+        raise KeyRefused("an empty password protects nothing", code="key.no_password", remedy="choose one")
     if path.exists():
         raise _exists(path)
     body = json.dumps(key.encrypted(password, rounds)).encode()
@@ -86,7 +86,9 @@ def _store(path: Path, key: SecretKey, password: str, rounds: int) -> Address:
             temporary.unlink()
         _sync_directory(path.parent)
     except OSError as error:
-        raise KeyRefused(f"{path}: {error.strerror}", code="key.unwritable") from error
+        raise KeyRefused(
+            f"{path}: {error.strerror}", code="key.unwritable", remedy=f"see owner, mode and room of {path.parent}"
+        ) from error
     return key.address
 
 
@@ -121,7 +123,11 @@ def _unlock(path: Path, password: str) -> SecretKey:
     key = SecretKey.from_hex(bytes(raw).hex())
     named = sealed.get("address")
     if isinstance(named, str) and named.lower().removeprefix("0x") != key.address.lower().removeprefix("0x"):
-        raise KeyRefused(f"{path} names {named} but holds the key of {key.address}", code="key.malformed")
+        raise KeyRefused(
+            f"{path} names {named} but holds the key of {key.address}",
+            code="key.malformed",
+            remedy="somebody changed it: restore it from its copy, or import the key again",
+        )
     return key
 
 
@@ -134,7 +140,9 @@ def _load(path: Path) -> dict[str, Any]:
             f"there is no keystore at {path}", code="key.missing", remedy="make one with `ogpu-provider keys`"
         ) from None
     except OSError as error:
-        raise KeyRefused(f"{path}: {error.strerror}", code="key.permissions") from error
+        raise KeyRefused(
+            f"{path}: {error.strerror}", code="key.permissions", remedy="name a file that this user owns, and no link"
+        ) from error
     with os.fdopen(descriptor, "rb") as file:
         _check(path, os.fstat(descriptor))
         body = file.read(_LIMIT + 1)
@@ -152,7 +160,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _check(path: Path, file: os.stat_result) -> None:
     folder = path.parent.stat()
     if not stat.S_ISREG(file.st_mode):
-        raise KeyRefused(f"{path} is not a file", code="key.permissions")
+        raise KeyRefused(f"{path} is not a file", code="key.permissions", remedy="name the keystore's JSON file")
     if file.st_mode & _PUBLIC:
         raise KeyRefused(
             f"{path} has mode {stat.S_IMODE(file.st_mode):04o}: others can reach it",

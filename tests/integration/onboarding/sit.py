@@ -15,9 +15,10 @@ from tests.integration.onboarding.host import BareHost
 
 @dataclass
 class Listener:
-    """Confirms everything that is not in `declines`, answers nothing else, and keeps what was said."""
+    """Confirms everything that is not in `declines`, picks sources, answers nothing else, and keeps what was said."""
 
     declines: tuple[str, ...] = ()
+    picks: str = ""
     said: list[str] = field(default_factory=list)
     shown: list[Unsigned] = field(default_factory=list)
 
@@ -29,6 +30,8 @@ class Listener:
         self.said.append(text)
 
     def ask(self, question: str, *, flag: str, default: str = "") -> str:
+        if self.picks and flag == "--source":
+            return self.picks
         raise ConfigError(f"nobody can be asked: {question}", code="usage.no_answer", remedy=f"give {flag}")
 
     def confirm(self, question: str, *, flag: str, default: bool = True) -> bool:

@@ -17,9 +17,17 @@ from ogpu_provider.onboarding.sitting import HostFinding
 from ogpu_provider.settings import Settings
 from ogpu_provider.store.sqlite import SqliteStore
 from tests.integration.onboarding.host import BareHost, fresh
+from tests.integration.onboarding.replica import Replica
 from tests.integration.onboarding.sit import Listener, answers, sit
 
 pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
+
+
+class Empty(Replica):
+    """A node of the same chain id on which there are no contracts."""
+
+    async def _answer(self, method: str, params: list[Any], head: int) -> dict[str, Any]:
+        return {"result": "0x"} if method == "eth_getCode" else await super()._answer(method, params, head)
 
 
 async def refused(host: BareHost, code: str, talk: Listener | None = None, **changes: Any) -> ProviderError:
@@ -52,6 +60,16 @@ async def test_a_wrong_password_keeps_the_keystore(host: BareHost) -> None:
 async def test_a_malformed_key_leaves_no_keystore(host: BareHost, way: str, text: str) -> None:
     error = await refused(host, "key.malformed", key=way, secret=Secret(text))
     assert text.strip() not in str(error)
+    assert not (host.folder / "data" / "keystore.json").exists()
+
+
+async def test_a_wallets_file_that_is_none(host: BareHost, tmp_path: Path) -> None:
+    path = tmp_path / "wallet.json"
+    for text in ("", "{}", '{"version": 3, "crypto": []}', "[" * 5000):
+        path.write_text(text)
+        path.chmod(0o600)
+        await refused(host, "key.malformed", key="keystore", foreign_keystore=path, foreign_password=Secret("x"))
+    await refused(host, "key.missing", key="keystore", foreign_keystore=tmp_path / "none", foreign_password=Secret("x"))
     assert not (host.folder / "data" / "keystore.json").exists()
 
 
@@ -89,6 +107,13 @@ async def test_an_rpc_of_another_chain_writes_nothing(host: BareHost) -> None:
     assert host.config.read_text() == before
 
 
+async def test_a_chain_of_the_right_number_without_the_contracts(host: BareHost) -> None:
+    before = host.config.read_text()
+    async with Empty(host.network.node.rpc_url, behind=0) as empty:
+        assert "no contract at" in str(await refused(host, "chain.wrong_network", rpc_url=empty.url))
+    assert host.config.read_text() == before
+
+
 async def test_an_rpc_that_does_not_answer(host: BareHost) -> None:
     await refused(host, "chain.unavailable", rpc_url="http://127.0.0.1:9")
 
@@ -108,6 +133,9 @@ async def test_a_daemon_with_the_same_key_over_other_data(host: BareHost) -> Non
 
 async def test_master_and_provider_the_same_address(host: BareHost) -> None:
     await refused(host, "pairing.same_address", master=host.provider.address)
+    path = host.folder / "master.json"
+    await keystore.import_key(path, host.provider.private_key, "horse", rounds=4096)
+    await refused(host, "pairing.same_address", master="", master_keystore=path, master_password=Secret("horse"))
 
 
 @pytest.mark.parametrize("text", ["0x12", "vitalik.eth", "0x" + "Ab" * 20])
@@ -183,6 +211,28 @@ async def test_no_coin_for_the_stake_prints_a_deposit_for_the_master(host: BareH
     await sit(host, answers(host))
     assert await host.ask("Vault", "lockupOf", host.provider.address) == 100 * COIN
     assert (await host.said())["Deposited"] == 1
+
+
+async def test_no_gas_at_each_later_step_and_then_on(host: BareHost, dear: str) -> None:
+    """The lock and the registration find an empty account; with coin on it, each is made once."""
+    await host.announce(value=60 * COIN)
+    await host.act(host.master, "Vault", "deposit", host.provider.address, value=90 * COIN)
+    await sit(host, answers(host, lockup=60 * COIN))
+    for at, sources in (("lock", ()), ("register", (dear,))):
+        await host.fund(host.provider.address, 1)
+        talk = Listener()
+        error = await refused(host, "tx.not_enough_balance", talk, lockup=150 * COIN, sources=sources)
+        assert (host.provider.address in str(error), "send at least" in error.remedy) == (True, True)
+        assert any(text.startswith(f"Next: {at}") for text in talk.said)
+        await host.fund(host.provider.address, COIN)
+        await sit(host, answers(host, lockup=150 * COIN, sources=sources))
+    assert await host.said() == {
+        "MasterAnnounced": 1,
+        "ProviderAnnounced": 1,
+        "Registered": 1,
+        "Deposited": 1,
+        "Locked": 2,
+    }
 
 
 async def test_a_poor_master_at_hand(host: BareHost) -> None:
@@ -270,6 +320,46 @@ async def test_the_incumbents_key_is_imported_once(host: BareHost) -> None:
     assert (done.code, "[pairing.waiting]" in done.err, "[key.environment]" in done.err) == (3, True, True)
     assert key[2:] not in done.out + done.err
     assert keystore.address_of(host.folder / "data" / "keystore.json") == host.provider.address
+
+
+async def test_numbers_that_are_none_of_the_list(host: BareHost, source: str, dear: str) -> None:
+    await paired(host)
+    for text, code in (("0", "usage.source"), ("99", "usage.source"), ("one", "usage.source"), ("1,x", "usage.source")):
+        await refused(host, code, Listener(picks=text), sources=None)
+    assert "[sources]" not in host.config.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--lockup", "-1"), "usage.amount"),
+        (("--lockup", "much"), "usage.amount"),
+        (("--key-fd", "99"), "config.secret"),
+        (("--key-file", "/nowhere"), "config.secret"),
+        (("--password-file", "{open}"), "config.secret"),
+        (("--password-file", "{empty}"), "config.secret"),
+        (("--password-credential", "word"), "config.secret"),
+        (("--network", "ethereum"), "usage.network"),
+        (("--key", "card"), "usage.key"),
+        (("--from-keystore", "/nowhere", "--key", "keystore", "--from-password-file", "{word}"), "key.missing"),
+        (("--master-keystore", "/nowhere"), "key.missing"),
+        (("--wait", "long"), "usage"),
+    ],
+)
+async def test_flags_that_cannot_be(host: BareHost, words: tuple[str, ...], code: str) -> None:
+    files = {name: str(host.file(name, text)) for name, text in (("open", "x"), ("empty", ""), ("word", "horse"))}
+    Path(files["open"]).chmod(0o644)
+    filled = [word.format(**files) for word in words]
+    plain = list(host.flags())
+    for flag in words[::2]:
+        twin = {"--key-fd": "--key-file", "--password-credential": "--password-file", "--master-keystore": "--master"}
+        if (name := twin.get(flag, flag)) in plain:
+            del plain[plain.index(name) : plain.index(name) + 2]
+    done = await host.run(*plain, *filled)
+    assert (done.code, f"[{code}]" in done.err) == (1 if code.startswith("key.") else 2, True), done
+    assert "remedy: " in done.err
+    assert "Traceback" not in done.err
+    assert await host.nonce() == 0
 
 
 async def test_nobody_to_ask(host: BareHost) -> None:
