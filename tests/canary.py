@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ogpu_provider.devnet import accounts
+
 LARGEST = 256 << 20
+_HEX_KEY = 66
 
 
 class Canary:
@@ -75,3 +78,22 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def known_keys_below(folder: Path) -> dict[str, list[str]]:
+    """The keys that keystores of this suite hold, in what its tests have left; files by role and encoding.
+
+    They are the local network's, and its node prints them: a file that has their mnemonic is the network's own. A file
+    with nothing but a key is what a test has given to a command; programs are no output.
+    """
+    holders = {name: Canary(bytes.fromhex(accounts.role(name).private_key[2:])) for name in accounts.ROLES}
+    leaks: dict[str, list[str]] = {}
+    for path in _files((folder,)):
+        content = _content(path)
+        given = path.suffix == ".py" or len(content.strip()) <= _HEX_KEY
+        if given or accounts.MNEMONIC.encode() in content:
+            continue
+        found = [f"{name}: {encoding}" for name, canary in holders.items() for encoding in canary.found(content)]
+        if found:
+            leaks[str(path)] = found
+    return leaks

@@ -8,13 +8,14 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import py_ecc  # noqa: F401  raises the recursion limit when it is imported, so it is imported here, first
 import pytest
 from hypothesis import settings
 
+from tests.canary import known_keys_below
 from tests.sizes import FEW, SOAK, SOAK_LIMIT_S
 
 sys.setrecursionlimit(1000)  # the daemon's own, which keeps deep data from ending the process
@@ -67,6 +68,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if SOAK:
         for item in items:
             item.add_marker(pytest.mark.timeout(SOAK_LIMIT_S), append=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_key_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After the last test: no key of a keystore is in any log, database, rendered file or output of the whole run."""
+    yield
+    leaks = known_keys_below(tmp_path_factory.getbasetemp())
+    assert leaks == {}, f"keys are left in {leaks}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

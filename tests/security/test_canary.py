@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.canary import Canary
+from ogpu_provider.devnet import accounts
+from tests.canary import Canary, known_keys_below
 
 KEY, PASSWORD = secrets.token_bytes(32), f"correct horse {secrets.token_hex(8)}"
 CANARY = Canary(KEY, PASSWORD)
@@ -47,6 +48,16 @@ def test_it_is_found_in_a_database_and_its_log_beside_other_files(tmp_path: Path
     assert {Path(path).name for path in found} == {"provider.db-wal", "daemon.log"}
     connection.close()
     assert str(tmp_path / "provider.db") in CANARY.found_below(tmp_path)
+
+
+def test_a_key_of_the_suite_is_found_but_in_what_the_network_itself_says(tmp_path: Path) -> None:
+    key = accounts.role("provider").private_key
+    (tmp_path / "node.log").write_text(f"{accounts.MNEMONIC}\n(2) {key}")
+    (tmp_path / "given").write_text(f"{key}\n")
+    assert known_keys_below(tmp_path) == {}
+    (tmp_path / "daemon.log").write_text(f"opened {key}")
+    assert known_keys_below(tmp_path) == {str(tmp_path / "daemon.log"): ["provider: hex"]}
+    (tmp_path / "daemon.log").unlink()  # or this very run would end with it
 
 
 def test_it_is_found_in_the_environment_and_the_command_line_of_a_process() -> None:
