@@ -19,6 +19,7 @@ from ogpu_provider.values import (
     IsolationLevel,
     IsolationLevels,
     PriceByHours,
+    RegistryFiles,
     Seconds,
     Section,
     Served,
@@ -165,6 +166,14 @@ class Execution(Section):
     result_limit: int = Field(32 << 20, gt=0, le=1 << 30, description="Largest result, in bytes.")
 
 
+class ImageRules(Section):
+    most_gib: int = Field(64, ge=1, le=4096, description="Largest image to pull, compressed, in GiB.")
+    stall_timeout: Seconds = Field(120.0, description="Seconds without progress after which a pull is given up.")
+    credentials: RegistryFiles = Field(
+        {}, description='Per registry, a file of mode 0600 with user:password: {"ghcr.io" = "/etc/ogpu/ghcr"}.'
+    )
+
+
 class Callback(Section):
     host: str = Field("auto", min_length=1, description="Address that containers post to; auto: the bridge gateway.")
     port: int = Field(0, ge=0, le=65535, description="Its port; 0: a free one is chosen once and remembered.")
@@ -222,6 +231,9 @@ class Gateway(Section):
         None,
         description="What an unknown wallet may spend within a UTC day after a sign-in; unset: it may not sign in.",
     )
+    provider_data_dir: UserPath | None = Field(
+        None, description="data_dir of the provider on this host, for its containers' logs; unset: there is none."
+    )
     metrics_port: int = Field(0, ge=0, le=65535, description="Port for Prometheus on the same address; 0: none.")
 
 
@@ -244,6 +256,7 @@ class Settings(Section):
     breakers: Breakers = Breakers()
     owner: Owner = Owner()
     execution: Execution = Execution()
+    images: ImageRules = ImageRules()
     fees: Fees = Fees()
     callback: Callback = Callback()
     runtime: Runtime = Runtime()

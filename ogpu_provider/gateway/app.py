@@ -62,7 +62,7 @@ def create_app(api: Api, *, body_limit: int) -> FastAPI:
 def openapi() -> dict[str, Any]:
     """The OpenAPI 3.1 document, without a gateway."""
     nothing: Any = None
-    api = Api(nothing, nothing, nothing, nothing, nothing, Metrics(), nothing, "", False)
+    api = Api(nothing, nothing, nothing, nothing, nothing, nothing, Metrics(), nothing, "", False)
     return create_app(api, body_limit=1).openapi()
 
 

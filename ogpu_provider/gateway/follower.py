@@ -20,6 +20,7 @@ from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.order import Order, OrderState
 from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.units import ZERO_ADDRESS, Address
+from ogpu_provider.gateway.local import LocalProvider
 from ogpu_provider.ipfs.cid import cid_of_link, names_content
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.store.orders import GatewayStore
@@ -50,6 +51,7 @@ class Follower:
         clock: Clock,
         settled: Callable[[Order], None],
         confirm: Callable[[Order], Awaitable[Order]],
+        local: LocalProvider,
     ) -> None:
         self._store = store
         self._reader = reader
@@ -57,6 +59,7 @@ class Follower:
         self._clock = clock
         self._settled = settled
         self._confirm = confirm
+        self._local = local
         self._head: Block | None = None
 
     async def deliver(self, block: Block, facts: Sequence[Fact]) -> None:
@@ -119,12 +122,16 @@ class Follower:
                 await self._offer(order, now)
 
     async def _running(self, order: Order, now: Standing) -> Order:
-        """ASSIGNED by an attempt; EXECUTING is inferred: at the next look, or from a response."""
+        """ASSIGNED by an attempt; EXECUTING is known of the local provider, else inferred: at the next look, or from
+        a response."""
         fresh = order.state is OrderState.CREATED
         if fresh:
             order = await self._move(order, "assigned", state=OrderState.ASSIGNED, provider=now.provider)
-        if order.state is OrderState.ASSIGNED and (not fresh or now.response is not None):
-            order = await self._move(order, "started", state=OrderState.EXECUTING, detail={"inferred": True})
+        if order.state is OrderState.ASSIGNED:
+            known = order.address is not None and await self._local.executing(order.address)
+            if known or not fresh or now.response is not None:
+                detail = {"inferred": not known}
+                order = await self._move(order, "started", state=OrderState.EXECUTING, detail=detail)
         if order.response != now.response:
             order = await self._move(order, "responded", response=now.response, result_url=now.link)
         return order

@@ -24,6 +24,7 @@ from ogpu_provider.gateway.app import create_app
 from ogpu_provider.gateway.bell import Bell
 from ogpu_provider.gateway.desk import Desk
 from ogpu_provider.gateway.follower import Follower
+from ogpu_provider.gateway.local import LocalProvider
 from ogpu_provider.gateway.metrics import Metrics
 from ogpu_provider.gateway.publisher import Publisher
 from ogpu_provider.gateway.rates import Rates
@@ -63,8 +64,9 @@ async def run(settings: Settings) -> None:
                 httpx.AsyncClient(trust_env=False) as pinning,
                 Fetcher(allow_private=settings.network.allow_private_urls) as fetcher,
                 Poster(allow_private=settings.network.allow_private_urls) as poster,
+                LocalProvider(settings.gateway.provider_data_dir) as local,
             ):
-                await Gateway(settings, network, signer, store, rpc, pinning, fetcher, poster).serve()
+                await Gateway(settings, network, signer, store, rpc, pinning, fetcher, poster, local).serve()
     finally:
         await store.close()
 
@@ -100,11 +102,13 @@ class Gateway:
         pinning: httpx.AsyncClient,
         fetcher: Fetcher,
         poster: Poster,
+        local: LocalProvider,
     ) -> None:
         self._settings = settings
         self._network = network
         self._store = store
         self._client = signer.address
+        self._local = local
         self._clock = SystemClock()
         self._head = Head()
         self._rpc = rpc
@@ -123,7 +127,9 @@ class Gateway:
             self._chain_time,
             _tiers(settings),
         )
-        self._follower = Follower(store, self._reader, fetcher, self._clock, self._desk.release, self._desk.confirm)
+        self._follower = Follower(
+            store, self._reader, fetcher, self._clock, self._desk.release, self._desk.confirm, local
+        )
         self._courier = Courier(store, self._clock, poster.post, self._bell)
         self._sender = Sender(
             rpc,
@@ -164,6 +170,7 @@ class Gateway:
             store=self._store,
             desk=self._desk,
             streams=Streams(self._store, self._bell),
+            local=self._local,
             rates=Rates(),
             signin=SignIn(self._store, self._clock, site),
             metrics=self._metrics,

@@ -10,6 +10,7 @@ from ogpu_provider.domain.order import ApiKey, Order
 from ogpu_provider.gateway import problems
 from ogpu_provider.gateway.access import Guard
 from ogpu_provider.gateway.desk import Desk
+from ogpu_provider.gateway.local import LocalProvider
 from ogpu_provider.gateway.metrics import Metrics
 from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.rates import Rates
@@ -23,6 +24,7 @@ class Api:
     store: GatewayStore
     desk: Desk
     streams: Streams
+    local: LocalProvider
     rates: Rates
     signin: SignIn
     metrics: Metrics

@@ -78,6 +78,9 @@ def add(app: FastAPI, api: Api) -> None:
     async def get_logs(key: Reader, task_id: str) -> Logs:
         """The container's log where the local provider ran it, else the chain's timeline; `origin` says which."""
         order = await api.own(key, task_id)
+        printed = await api.local.logs(order.address) if order.address else None
+        if printed is not None:
+            return Logs(origin="container", lines=printed)
         return Logs(origin="chain", lines=[event_document(one) for one in await api.store.history(order.id)])
 
     stream: dict[int | str, dict[str, Any]] = refusals(404) | {200: {"content": {"text/event-stream": {}}}}

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -177,25 +177,34 @@ async def running(folder: Path, *, coins: int = 10) -> AsyncIterator[World]:
             for provider in map(accounts.role, PROVIDERS):
                 for one in (source, manual):
                     await transact(rpc, provider, nexus, "Nexus", "register", one, provider.address, 1)
-        config, port = await _configure(folder, made)
-        world = World(network, config, port)
-        for model, at, price in (("multiply", source, "0.01"), ("dear", source, str(coins + 1))):
-            await world.command("models", "add", model, at, "multiply", price)
-        await world.command("models", "add", "manual", manual, "multiply", "0.01")
-        await world.command("models", "add", "hasty", manual, "multiply", "0.01", "--auto-confirm")
-        world.http, shown = await world.key("test", "--tier", "premium")
-        world.secret = shown["webhook_secret"]
-        try:
-            await world.start()
+        models = {"multiply": (source, "0.01"), "dear": (source, str(coins + 1)), "manual": (manual, "0.01")}
+        async with gateway_on(network, folder, models) as world:
+            await world.command("models", "add", "hasty", manual, "multiply", "0.01", "--auto-confirm")
             yield world
-            await world.stop()
-        finally:
-            await world.http.aclose()
-            if world.process is not None and world.process.returncode is None:
-                world.process.kill()
 
 
-async def _configure(folder: Path, made: dict[str, Any]) -> tuple[Path, int]:
+@asynccontextmanager
+async def gateway_on(
+    network: LocalNetwork, folder: Path, models: Mapping[str, tuple[str, str]], *more: str
+) -> AsyncIterator[World]:
+    """A gateway on a network that runs; `models` are source and price by id, `more` lines of its settings."""
+    config, port = await _configure(folder, network.describe(), *more)
+    world = World(network, config, port)
+    for model, (source, price) in models.items():
+        await world.command("models", "add", model, source, "multiply", price)
+    world.http, shown = await world.key("test", "--tier", "premium")
+    world.secret = shown["webhook_secret"]
+    try:
+        await world.start()
+        yield world
+        await world.stop()
+    finally:
+        await world.http.aclose()
+        if world.process is not None and world.process.returncode is None:
+            world.process.kill()
+
+
+async def _configure(folder: Path, made: dict[str, Any], *more: str) -> tuple[Path, int]:
     password = folder / "password"
     password.touch(mode=0o600)
     password.write_text("devnet")
@@ -218,6 +227,7 @@ keystore = "{store}"
 password_file = "{password}"
 max_payment = "50"
 sign_in_budget = "0.02"
+{chr(10).join(more)}
 [gateway.tiers]
 batch = {{hourly = 200, concurrent = 200, batches = 2}}
 load = {{hourly = 100000, concurrent = 100000, batches = 1000}}

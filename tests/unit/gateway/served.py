@@ -15,6 +15,7 @@ from ogpu_provider.domain.units import COIN, Wei
 from ogpu_provider.gateway.app import create_app
 from ogpu_provider.gateway.bell import Bell
 from ogpu_provider.gateway.desk import Desk
+from ogpu_provider.gateway.local import LocalProvider
 from ogpu_provider.gateway.metrics import Metrics
 from ogpu_provider.gateway.rates import Rates
 from ogpu_provider.gateway.routes.context import Api
@@ -68,6 +69,7 @@ async def _serve(folder: Path, found: list[Served], ready: threading.Event, ende
             store=store,
             desk=desk,
             streams=Streams(store, bell, beat_s=0.05, longest_s=0.1),
+            local=LocalProvider(None),
             rates=Rates(requests=10**9, sign_ins=10**9),
             signin=SignIn(store, clock, Site("api.example", "https://api.example/", 1071, None)),
             metrics=Metrics(),
