@@ -1,7 +1,7 @@
 """Open intents with their signed bytes, mirrored from the outbox; every move is written there first."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from ogpu_provider.chain.outbox import Outbox
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.facts import Block, Origin
 from ogpu_provider.domain.intent import IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.together import together
 from ogpu_provider.domain.units import Hash, Wei
 
 _S = IntentState
@@ -175,10 +176,3 @@ class Flights:
         flight.txs.append(tx)
         self.ceiling += flight.ceiling
         self._keys[tx.hash] = flight.key
-
-
-async def together(moves: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do independent moves at once, so that they share a commit. All are done before the first error is raised."""
-    for error in await asyncio.gather(*moves, return_exceptions=True):
-        if isinstance(error, BaseException):
-            raise error

@@ -30,7 +30,8 @@ log = structlog.get_logger()
 
 BEFORE_ATTEMPT = frozenset({TaskState.SEEN, TaskState.ADMITTED, TaskState.READY})
 Observer = Callable[[Task, TaskState], None]
-Decide = Callable[[Task], Transition | Mapping[str, object] | None]
+Outcome = Transition | Mapping[str, object] | None
+Decide = Callable[[Task], Outcome]
 
 
 class Conductor:

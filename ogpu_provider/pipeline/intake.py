@@ -1,7 +1,7 @@
 """Where chain facts enter the path.
 
-Effects on rows come first and the cursor last, in the same transaction as the block's new rows: a crash in
-between re-reads the block, and every effect may happen twice.
+The block's new tasks come first, then its effects on rows, and the cursor last: a crash in between re-reads the
+block, and all of it may happen twice.
 """
 
 from collections import deque
@@ -13,14 +13,15 @@ import structlog
 from ogpu_provider.domain import facts
 from ogpu_provider.domain.errors import RpcRejected
 from ogpu_provider.domain.facts import Block, Fact, TaskStatus, TaskView
-from ogpu_provider.domain.intent import Effect
+from ogpu_provider.domain.intent import Effect, IntentRow
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.task import Task, TaskState, Transition
-from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.announcements import Announcements
 from ogpu_provider.pipeline.concerns import serves
-from ogpu_provider.pipeline.conductor import Conductor
+from ogpu_provider.pipeline.conductor import Conductor, Outcome
+from ogpu_provider.pipeline.effects import Effects
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.recovery import owed
 from ogpu_provider.pipeline.reversal import DISPROVED, UNDONE, again, reopened, undone, withdrawn
@@ -43,35 +44,62 @@ class Intake:
         self._acted_on: deque[Fact] = deque(maxlen=256)
 
     async def deliver(self, block: Block, block_facts: Sequence[Fact]) -> None:
-        """Take in one block. Idempotent: the same block may be delivered again."""
+        """Take in one block: new tasks first, because somebody else may want them too, and the cursor last.
+
+        Idempotent: the same block may be delivered again.
+        """
         self._ports.head.block = block
-        rows: dict[Address, Task] = {}
+        await self._take_up(
+            self._seen(fact.task, fact.source, block)
+            for fact in block_facts
+            if isinstance(fact, facts.TaskPublished) and serves(self._ports.book, fact.source)
+        )
+        effects, owed = Effects(), list[Task]()
+        ours = await self._ours(block_facts)
         for fact in block_facts:
+            mine = ours.get(fact.origin.tx_hash)
             match fact:
-                case facts.TaskPublished():
-                    if serves(self._ports.book, fact.source):
-                        rows[fact.task] = self._seen(fact.task, fact.source, block)
                 case facts.Attempted(provider=provider) if provider == self._ports.chain.provider:
-                    await self._attempted(fact, rows)
-                case facts.TaskStatusChanged():
-                    await self._status(fact)
+                    if mine is None:
+                        owed += await self._attempted(fact, block, effects)
+                case facts.TaskStatusChanged() if fact.status.over:
+                    effects.on(fact.task, partial(self._status, fact=fact, ours=mine))
                 case facts.ResponseSubmitted():
-                    await self._response(fact)
+                    if mine is not None and mine.intent.effect is Effect.SUBMIT_RESPONSE:
+                        effects.on(fact.task, partial(_response, response=fact.response))
                 case _:
                     pass
             self._announcements.take(fact)
-        if rows:
-            reach("task.seen.unsaved")
-        new = await self._ports.journal.insert(list(rows.values()), block)
-        if new:
-            reach("task.seen.saved")
-        if len(new) < len(rows):
-            await self._published_again(rows, frozenset({UNDONE}))
-        for task in new:
-            log.info("task_seen", task=task.address, source=task.source, block=block.number)
-            self._conductor.start(task)
+        await effects.act(self._conductor)
+        await self._take_up(owed, block)
         self._conductor.nudge_settling()
         await self._announcements.renew_promises(block)
+
+    async def _take_up(self, rows: Iterable[Task], cursor: Block | None = None) -> None:
+        found = {row.address: row for row in rows}
+        if not found and cursor is None:
+            return
+        if found:
+            reach("task.seen.unsaved")
+        new = await self._ports.journal.insert(list(found.values()), cursor)
+        if new:
+            reach("task.seen.saved")
+        if len(new) < len(found):
+            await self._published_again(found, frozenset({UNDONE}))
+        for task in new:
+            log.info("task_seen", task=task.address, source=task.source, block=task.seen_block)
+            self._conductor.start(task)
+
+    async def _ours(self, block_facts: Sequence[Fact]) -> dict[Hash, IntentRow]:
+        """Our transactions among those whose logs do not say whose they are."""
+        asked = {
+            fact.origin.tx_hash
+            for fact in block_facts
+            if isinstance(fact, facts.ResponseSubmitted)
+            or (isinstance(fact, facts.TaskStatusChanged) and fact.status is TaskStatus.FINALIZED)
+            or (isinstance(fact, facts.Attempted) and fact.provider == self._ports.chain.provider)
+        }
+        return await self._ports.journal.intents_among(asked) if asked else {}
 
     async def adopt(self, view: TaskView) -> None:
         """Take up an open task found by reading contract state, not by its log. One past its expiry is left."""
@@ -139,59 +167,43 @@ class Intake:
         boot = self._ports.boot if now - block.timestamp < NEWS_S else ""
         return Task(task, source, TaskState.SEEN, block.number, now, boot=boot, obliged=obliged)
 
-    async def _attempted(self, fact: facts.Attempted, rows: dict[Address, Task]) -> None:
-        """Ours, or the master's or an agent's on our behalf: the latter is work that we owe without having decided."""
-        ours = await self._ports.journal.intent_of(fact.origin.tx_hash)
-        if ours:
-            return
-        row = await self._ports.journal.task(fact.task)
-        if row is None:
-            try:
-                view = await self._ports.chain.standing(fact.task)
-            except RpcRejected as error:  # a log about what is no task must not stop the reading of logs
-                log.error("attempt_of_no_task", task=fact.task, tx=fact.origin.tx_hash, error=str(error))
-                return
-            head = self._ports.head.block
-            assert head is not None
-            rows[fact.task] = self._seen(fact.task, view.source, head, obliged=True)
-            return
+    async def _attempted(self, fact: facts.Attempted, block: Block, effects: Effects) -> list[Task]:
+        """The master's or an agent's attempt on our behalf: work that we owe without having decided."""
+        if await self._conductor.row(fact.task) is not None:
+            effects.on(fact.task, _oblige)
+            return []
+        try:
+            view = await self._ports.chain.standing(fact.task)
+        except RpcRejected as error:  # a log about what is no task must not stop the reading of logs
+            log.error("attempt_of_no_task", task=fact.task, tx=fact.origin.tx_hash, error=str(error))
+            return []
+        return [self._seen(fact.task, view.source, block, obliged=True)]
 
-        def oblige(task: Task) -> Transition | Mapping[str, object] | None:
-            if task.state is TaskState.DECLINED:
-                return Transition(TaskState.SEEN, {"obliged": True, "function": "", "expiry": 0})
-            return {"obliged": True} if task.state in _EARLY and not task.obliged else None
-
-        await self._conductor.apply(fact.task, oblige)
-
-    async def _status(self, fact: facts.TaskStatusChanged) -> None:
+    def _status(self, task: Task, *, fact: facts.TaskStatusChanged, ours: IntentRow | None) -> Outcome:
+        """A task has ended on chain. `ours`: the transaction that did it, if it is one of ours."""
+        if task.state.over:
+            return None
         block = fact.origin.block_number
-        ours = None
-        if fact.status is TaskStatus.FINALIZED:
-            ours = await self._ports.journal.intent_of(fact.origin.tx_hash)
+        paid = fact.status is TaskStatus.FINALIZED and ours is not None
+        if not paid:
+            self._acted_on.append(fact)
+        if fact.status is TaskStatus.CANCELED:
+            return _ended(TaskState.CANCELED, "chain.canceled", "the client canceled the task", block)
+        if fact.status is TaskStatus.EXPIRED:
+            return _ended(TaskState.EXPIRED, "chain.expired", "the task expired on chain", block)
+        if task.state in _EARLY and not paid:
+            return _ended(TaskState.LOST, "lost.other_won", "another provider's response was first", block)
+        return {"finalized_block": block} if task.finalized_block is None else None
 
-        def decide(task: Task) -> Transition | Mapping[str, object] | None:
-            if task.state.over or not fact.status.over:
-                return None
-            if ours is None:
-                self._acted_on.append(fact)
-            if fact.status is TaskStatus.CANCELED:
-                return _ended(TaskState.CANCELED, "chain.canceled", "the client canceled the task", block)
-            if fact.status is TaskStatus.EXPIRED:
-                return _ended(TaskState.EXPIRED, "chain.expired", "the task expired on chain", block)
-            if task.state in _EARLY and ours is None:
-                return _ended(TaskState.LOST, "lost.other_won", "another provider's response was first", block)
-            return {"finalized_block": block} if task.finalized_block is None else None
 
-        await self._conductor.apply(fact.task, decide)
+def _oblige(task: Task) -> Outcome:
+    if task.state is TaskState.DECLINED:
+        return Transition(TaskState.SEEN, {"obliged": True, "function": "", "expiry": 0})
+    return {"obliged": True} if task.state in _EARLY and not task.obliged else None
 
-    async def _response(self, fact: facts.ResponseSubmitted) -> None:
-        """The log does not say whose response it is: it is ours if the transaction is."""
-        ours = await self._ports.journal.intent_of(fact.origin.tx_hash)
-        if ours is None or ours.intent.effect is not Effect.SUBMIT_RESPONSE:
-            return
-        await self._conductor.apply(
-            fact.task, lambda task: {"response": fact.response} if task.response != fact.response else None
-        )
+
+def _response(task: Task, *, response: Address) -> Outcome:
+    return {"response": response} if task.response != response else None
 
 
 def _ended(state: TaskState, code: str, text: str, block: int) -> Transition:

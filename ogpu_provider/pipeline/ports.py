@@ -3,7 +3,7 @@
 Every method may raise the errors of `domain.errors`; what a caller may do about one is in its `retry`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -75,6 +75,10 @@ class Journal(Protocol):
 
     async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
         """Whose transaction this is, among all that we ever signed."""
+        ...
+
+    async def intents_among(self, hashes: Collection[Hash]) -> dict[Hash, IntentRow]:
+        """The same for several at once; no key for transactions that are not ours."""
         ...
 
     async def plan(self, intent: Intent, *, at: float) -> bool:

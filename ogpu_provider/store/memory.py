@@ -273,6 +273,9 @@ class MemoryStore:
         tx = self._signed.get(tx_hash)
         return None if tx is None else self._intents[tx.intent_key]
 
+    async def intents_among(self, hashes: Collection[Hash]) -> dict[Hash, IntentRow]:
+        return {one: self._intents[self._signed[one].intent_key] for one in hashes if one in self._signed}
+
     def _intent(self, key: str) -> IntentRow:
         row = self._intents.get(key)
         if row is None:

@@ -1,7 +1,9 @@
 """The sender's part of a database: intents and the signed bytes that carry them. Two stores have it, the provider's
 journal and the gateway's, each beside its own rows, so that a row and its transaction commit together."""
 
+import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
 
@@ -77,6 +79,15 @@ class OutboxReader(Reading):
     async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
         sql = "SELECT intents.* FROM intents JOIN signed ON signed.intent_key = intents.key WHERE signed.hash = ?"
         return await self._one(sql, intent_of, tx_hash)
+
+    async def intents_among(self, hashes: Collection[Hash]) -> dict[Hash, IntentRow]:
+        """The same for several transactions at once; no key for those that are not ours."""
+        sql = (
+            "SELECT intents.*, signed.hash AS signed FROM intents JOIN signed ON signed.intent_key = intents.key "
+            "WHERE signed.hash IN (SELECT value FROM json_each(?))"
+        )
+        found = await self._all(sql, lambda row: (Hash(row["signed"]), intent_of(row)), json.dumps(list(hashes)))
+        return dict(found)
 
 
 class OutboxWriter(OutboxReader):

@@ -366,6 +366,9 @@ async def test_signed_bytes_move_the_intent(store: Store) -> None:
         assert found is not None
         assert found.tx_hash == dearer.hash
     assert await store.intent_of(hash_of(3)) is None
+    among = await store.intents_among({known, hash_of(3)})
+    assert {tx: row.intent for tx, row in among.items()} == {known: intent(1)}
+    assert await store.intents_among(set()) == {}
 
 
 async def test_a_nonce_carries_one_intent(store: Store) -> None:
