@@ -46,8 +46,6 @@ async def test_changes_of_one_block_are_one_save_and_each_sees_those_before_it(o
 
 
 async def test_a_step_takes_the_changes_before_it_along_and_ends_the_save(outside: Outside) -> None:
-    outside: Outside,
-) -> None:
     async with running(outside) as daemon:
         before = await submitted(daemon)
         states: list[TaskState] = []
