@@ -1,5 +1,6 @@
 """Contract state, one request for each thing asked; and the calldata of what we want to do."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from ogpu_provider.domain.units import ZERO_ADDRESS, Address
 
 _PAGE = 100  # items in one paged read
 _STATUSES = 50  # tasks looked at in one round trip
+_AT_ONCE = 64  # requests under way; a thousand tasks in one block are no reason to flood a node
 _LAG_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds; a replica behind the one that announced the block
 
 
@@ -35,6 +37,7 @@ class ChainReader:
         self._provider = provider
         self._clock = clock or SystemClock()
         self._task_limit = task_limit
+        self._gate = asyncio.Semaphore(_AT_ONCE)
 
     @property
     def provider(self) -> Address:
@@ -107,7 +110,7 @@ class ChainReader:
                 view(task, "Task.attempters", 0),
             )
         ]
-        answers = await self._rpc.batch(asked)
+        answers = await self._batch(asked)
         return [self._view(task, answers[7 * index : 7 * index + 7]) for index, task in enumerate(tasks)]
 
     def _view(self, task: Address, answers: Sequence[Any | JsonRpcError]) -> TaskView:
@@ -160,7 +163,7 @@ class ChainReader:
     async def registered_environment(self, source: Address) -> Environment | None:
         """Both must agree: an environment is noted for us, and we are in the list of registrants."""
         us = self._provider
-        *certain, first = await self._rpc.batch(
+        *certain, first = await self._batch(
             [
                 view(source, "Source.preferredEnvironmentOf", us),
                 view(source, "Source.getRegistrantCount"),
@@ -190,11 +193,16 @@ class ChainReader:
 
     async def _one(self, to: Address, name: str, *args: Any) -> Any:
         method, params = view(to, name, *args)
-        return await self._rpc.call(method, *params)
+        async with self._gate:
+            return await self._rpc.call(method, *params)
 
     async def reads(self, *asked: tuple[Address, str, tuple[Any, ...]]) -> list[Any]:
         """Several views in one round trip, not decoded. Raises the first refusal."""
-        return granted(await self._rpc.batch([view(to, name, *args) for to, name, args in asked]))
+        return granted(await self._batch([view(to, name, *args) for to, name, args in asked]))
+
+    async def _batch(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
+        async with self._gate:
+            return await self._rpc.batch(calls)
 
     # intents
 

@@ -53,9 +53,11 @@ class Path:
         script = self.outside.runtime.scripts.setdefault(source, Script({"double": (_double, ("n",))}))
         script.answers = answers
 
-    async def until(self, what: Callable[[], Awaitable[object]], sentence: str, blocks: int = 0) -> None:
+    async def until(
+        self, what: Callable[[], Awaitable[object]], sentence: str, *, blocks: int = 0, looks: int = 400
+    ) -> None:
         """`blocks` are mined at each look."""
-        for _ in range(400):
+        for _ in range(looks):
             if await what():
                 return
             await self.mine(blocks)

@@ -48,7 +48,7 @@ async def test_a_burst_costs_a_few_looks_a_task_and_goes_by_age() -> None:
 
 
 async def test_room_goes_to_another_source_too() -> None:
-    outside, runtime = watched()
+    outside, _ = watched()
     silent, quick = outside.source(answers=False), outside.source()
     async with running(outside, slots=1) as daemon:
         await serving(daemon, silent)
