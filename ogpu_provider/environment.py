@@ -52,6 +52,11 @@ def debug(environ: Mapping[str, str] = os.environ) -> bool:
     return environ.get(PREFIX + "DEBUG", "") not in ("", "0")
 
 
+def colours(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a terminal may be sent colours and cursor moves: unless NO_COLOR is set, or it is a dumb one."""
+    return not environ.get("NO_COLOR") and environ.get("TERM", "") not in ("", "dumb")
+
+
 def credentials_directory(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Where systemd puts LoadCredential files of this service."""
     value = environ.get("CREDENTIALS_DIRECTORY")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ogpu_provider import environment
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.screen import document, printable
 
@@ -44,7 +45,7 @@ async def doctor(*, only: Only = (), fix: Fix = False, json: AsJson = False, con
 
 def show(findings: Sequence["Finding"], *, colours: bool | None = None) -> None:
     """For people: by topic, what is good in one line, what is not with its meaning and what to do."""
-    painted = sys.stdout.isatty() if colours is None else colours
+    painted = sys.stdout.isatty() and environment.colours() if colours is None else colours
     width = max((len(finding.id) for finding in findings), default=0)
     topic = None
     for finding in findings:
@@ -65,7 +66,7 @@ def show(findings: Sequence["Finding"], *, colours: bool | None = None) -> None:
 
 
 def _paragraph(text: str, margin: str) -> None:
-    width = max(60, min(120, shutil.get_terminal_size().columns))
+    width = max(len(margin) + 20, min(120, shutil.get_terminal_size().columns))
     print(textwrap.fill(text, width, initial_indent=margin, subsequent_indent=" " * len(margin)))
 
 
@@ -74,7 +75,7 @@ def _count(number: int, word: str) -> str:
 
 
 def _progress() -> "_Counter | None":
-    return _Counter() if sys.stderr.isatty() else None
+    return _Counter() if sys.stderr.isatty() and environment.colours() else None
 
 
 class _Counter:

@@ -36,6 +36,8 @@ async def register(
     """Set this host up as a provider: network, key, host check, pairing, stake, sources.
 
     Every question has a flag. It can be stopped at any point and run again: it asks the chain what is done already.
+    With --json standard output holds one document, {"done", "steps"} and, where it stopped, "error"; the talk goes to
+    standard error.
     """
     await _sit(config, answers_of(network, key, host, master, sources, yes=yes), yes=yes, json=json)
 
@@ -66,9 +68,10 @@ async def _sit(config: Path | None, answers: "Answers", *, yes: bool, json: bool
         except (KeyboardInterrupt, asyncio.CancelledError):
             print("\nStopped. What was sent stays sent; `ogpu-provider register` goes on from here.", file=sys.stderr)
             raise
-        except ProviderError:
+        except ProviderError as error:
             if json:
-                document({"done": False, "steps": _steps(sitting.results)})
+                why = {"code": error.code, "text": str(error), "remedy": error.remedy}
+                document({"done": False, "error": why, "steps": _steps(sitting.results)})
             raise
     if json:
         document({"done": True, "steps": _steps(results)})

@@ -5,6 +5,7 @@ that standard output holds one document.
 """
 
 import getpass
+import io
 import os
 import shutil
 import signal
@@ -27,8 +28,8 @@ class Terminal:
 
     def __init__(self, *, yes: bool, out: TextIO | None = None, typed: TextIO | None = None) -> None:
         self._yes = yes
-        self._out = out or sys.stdout or _nowhere("w")  # None where whoever started this process closed them
-        self._in = typed or sys.stdin or _nowhere("r")
+        self._out = out or sys.stdout or _nowhere()  # None where whoever started this process closed them
+        self._in = typed or sys.stdin or _nowhere()
 
     @property
     def asks(self) -> bool:
@@ -112,8 +113,6 @@ def picture(text: str, encoding: str = "utf-8", columns: int = 0) -> str:
 
     `columns`: width of the terminal, 0 to ask it.
     """
-    import io
-
     import segno
 
     drawn = io.StringIO()
@@ -127,8 +126,8 @@ def picture(text: str, encoding: str = "utf-8", columns: int = 0) -> str:
     return "\n".join(lines) if max(map(len, lines)) <= width else ""
 
 
-def _nowhere(mode: str) -> TextIO:
-    return os.fdopen(os.open(os.devnull, os.O_RDWR), mode)
+def _nowhere() -> TextIO:
+    return io.TextIOWrapper(open(os.devnull, "r+b", 0))
 
 
 @contextmanager

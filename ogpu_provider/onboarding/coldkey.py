@@ -49,8 +49,11 @@ async def send(ctx: Sitting, transaction: Unsigned, master: Address) -> None:
             remedy="give the master's keystore, or its address with --master",
         )
     currency = ctx.network.currency
+    request = await _request(ctx, transaction, master)
+    fee = coin(request.gas * request.max_fee)
     ctx.talk.say(
-        f"Next, with the master's key: {transaction.words} to {transaction.to}, {coin(transaction.value)} {currency}."
+        f"Next, with the master's key: {transaction.words} to {transaction.to}, {coin(transaction.value)} {currency}, "
+        f"gas up to {fee} {currency}."
     )
     if not ctx.talk.confirm("Sign and send it with the master's key, once?", flag="--yes"):
         raise OnboardingError(
@@ -62,7 +65,7 @@ async def send(ctx: Sitting, transaction: Unsigned, master: Address) -> None:
         raise OnboardingError(
             f"{path} is not the key of {master}", code="pairing.other_key", remedy="give the master's"
         )
-    tx_hash, raw = key.sign(await _request(ctx, transaction, master))
+    tx_hash, raw = key.sign(request)
     del key
     stored = {"hash": tx_hash, "raw": "0x" + raw.hex()}
     _store(ctx, stored)

@@ -20,6 +20,7 @@ async def tell(ctx: Sitting) -> StepResult:
         f"  locked {coin(account.lockup)} {currency}, {coin(balance)} {currency} for gas, {names} to serve.",
         "What happens next: the daemon starts these sources and takes their tasks.",
         f"  start it       {run}",
+        "  or a service   sudo ogpu-provider service install",
         "  watch it       ogpu-provider status; ogpu-provider sources; ogpu-provider tasks",
         "  why not        ogpu-provider why TASK",
         "  the money      earnings go to the master's balance in the Vault: ogpu-provider vault show --account master",

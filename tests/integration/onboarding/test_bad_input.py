@@ -241,6 +241,7 @@ async def test_a_poor_master_at_hand(host: BareHost) -> None:
     await keystore.import_key(path, host.master.private_key, "horse", rounds=4096)
     hand: dict[str, Any] = {"master_keystore": path, "master_password": Secret("horse")}
     assert "the master" in str(await refused(host, "tx.not_enough_balance", **hand))
+    await host.fund(host.master.address, 200 * COIN)
     await refused(host, "key.password", master_keystore=path, master_password=Secret("cow"))
     await refused(host, "pairing.other_key", **hand, master=fresh().address)
     assert not (host.folder / "data" / "master-transaction.json").exists()
@@ -313,12 +314,17 @@ async def test_keys_from_a_phrase_a_wallets_file_and_the_incumbent(host: BareHos
 
 
 async def test_the_incumbents_key_is_imported_once(host: BareHost) -> None:
-    words = [word for word in host.flags() if word not in ("--key", "hex", "--key-file", str(host.folder / "key"))]
+    words = [
+        word for word in host.flags("--json") if word not in ("--key", "hex", "--key-file", str(host.folder / "key"))
+    ]
     words[words.index("--wait") + 1] = "0"
     key = host.provider.private_key
     done = await host.run(*words, environ={"PROVIDER_PRIVATE_KEY": key})
     assert (done.code, "[pairing.waiting]" in done.err, "[key.environment]" in done.err) == (3, True, True)
     assert key[2:] not in done.out + done.err
+    assert done.document["done"] is False
+    assert done.document["error"]["code"] == "pairing.waiting"
+    assert [step["step"] for step in done.document["steps"]] == ["network", "key", "host"]
     assert keystore.address_of(host.folder / "data" / "keystore.json") == host.provider.address
 
 

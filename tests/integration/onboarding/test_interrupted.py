@@ -57,6 +57,8 @@ async def test_cut_off_after_each_step_and_around_each_transaction(
         assert code == CODES[number], f"{point}: {shown}"
         assert "Traceback" not in shown
         assert number is not signal.SIGINT or point == "summary.done" or "goes on from here" in shown
+        if point == "master.signed":
+            assert "gas up to" in shown.partition("Next, with the master's key")[2]
         if point == "key.done":
             await host.reseal(WORD)
     code, shown = await sit(host, source, "", number)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from ogpu_provider import environment
 from ogpu_provider.cli.doctor import show
 from ogpu_provider.doctor.finding import Finding, Severity, Status, Topic
 from tests.unit.cli.conftest import Shell
@@ -58,3 +59,9 @@ def test_the_table_is_wrapped_and_harmless(capsys: pytest.CaptureFixture[str]) -
     assert text.startswith("account\n  error    key_private  GPU  [2Jnamed badly\n")
     show([FOUND], colours=True)
     assert "\x1b[31merror" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}, {}])
+def test_colours_are_for_terminals_that_want_them(environ: dict[str, str]) -> None:
+    assert not environment.colours(environ)
+    assert environment.colours({"TERM": "xterm-256color"})
