@@ -41,5 +41,11 @@ async def test_a_lagging_pair_skips_no_block_in_ten_thousand() -> None:
             ledger.mine()
             ledger.announce()
             await run.until_quiet()
-        assert list(dict.fromkeys(run.diary.tasks)) == ledger.tasks()
+        assert list(dict.fromkeys(run.diary.tasks)) == ledger.tasks(), "every log, and none beside, in order"
+        canonical = [header["hash"] for header in ledger.blocks]
+        first = list(dict.fromkeys(block.hash for block in run.diary.blocks))
+        assert set(first) <= set(canonical)
+        skipped = set(canonical[1:]) - set(first)
+        assert all(not ledger.logs[name] for name in skipped), "only blocks without a log are passed over"
+        assert run.diary.blocks[-1].hash == ledger.head["hash"]
         assert run.watcher.reorganisations == 0
