@@ -1,16 +1,24 @@
-"""The network's side of a process, built from the settings: which network, its endpoints, the key that signs."""
+"""What several processes need, built from the settings: network, endpoints, the key that signs, images."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from ogpu_provider import config
 from ogpu_provider.chain.networks import Network, devnet, named, several
 from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.chain.rpc import Rpc
+from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.units import Wei
+from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.keys import keystore
 from ogpu_provider.keys.policy import Policy as SigningPolicy
 from ogpu_provider.keys.signer import Signer
+from ogpu_provider.runtime.engine import Engine
+from ogpu_provider.runtime.images import ImagePolicy, Images
+from ogpu_provider.runtime.pull import Patience
+from ogpu_provider.runtime.registry import Login, Registries
+from ogpu_provider.runtime.shelf import Shelf
 from ogpu_provider.settings import Settings
 
 SIGNED_PER_PAID = 10
@@ -41,6 +49,29 @@ def endpoints(settings: Settings, network: Network) -> list[Network]:
 def open_pool(settings: Settings, network: Network) -> RpcPool:
     """All endpoints as one."""
     return RpcPool([Rpc(end) for end in endpoints(settings, network)], rate=settings.network.rpc_rate)
+
+
+def open_images(settings: Settings, engine: Engine, clock: Clock) -> Images:
+    """What pulls images here, with the operator's accounts. Raises ConfigError for a file of theirs that is no good."""
+    chosen = settings.images
+    logins = {host: _login(config.secret_from_file(path).reveal(), path) for host, path in chosen.credentials.items()}
+    return Images(
+        engine,
+        Registries(Fetcher(allow_private=settings.network.allow_private_urls), logins),
+        Shelf(settings.data_dir / "images.json"),
+        clock,
+        ImagePolicy(
+            most=chosen.most_gib << 30,
+            patience=Patience(total=settings.execution.pull_timeout, stalled=chosen.stall_timeout),
+        ),
+    )
+
+
+def _login(text: str, path: Path) -> Login:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise ConfigError(f"{path}: not user:password", code="config.secret", remedy="write both on its first line")
+    return Login(user, password)
 
 
 async def open_signer(settings: Settings, network: Network) -> Signer:

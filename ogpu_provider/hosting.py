@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ogpu_provider import policies
+from ogpu_provider.assembly import open_images
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.results import ResultSink
@@ -47,6 +48,7 @@ async def open_runtime(settings: Settings) -> OpenRuntime:
             host.engine,
             composer,
             policies.project_settings(settings, host.provider),
+            open_images(settings, host.engine, host.clock),
             callback_url=host.callback_url,
             clock=host.clock,
             on_change=host.project_changed,

@@ -92,7 +92,6 @@ def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
         data_dir=settings.data_dir,
         provider=provider,
         ready_timeout=settings.execution.ready_timeout,
-        pull_timeout=settings.execution.pull_timeout,
         restarts=settings.execution.restarts,
         isolation=isolation_settings(settings),
         limits=Limits(private_registries=settings.network.allow_private_urls),

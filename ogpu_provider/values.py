@@ -82,6 +82,7 @@ UserPath = Annotated[Path, BeforeValidator(_home)]
 CoinByAddress = Annotated[dict[AddressText, CoinAmount], BeforeValidator(_paired)]
 SpansOfHours = Annotated[tuple[Annotated[str, AfterValidator(_span)], ...], BeforeValidator(listed)]
 PriceByHours = Annotated[dict[Annotated[str, AfterValidator(_span)], Decimal], BeforeValidator(_paired)]
+RegistryFiles = Annotated[dict[str, UserPath], BeforeValidator(_paired)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

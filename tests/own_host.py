@@ -26,7 +26,7 @@ from ogpu_provider.runtime.project_settings import ProjectSettings
 from ogpu_provider.runtime.projects import Projects
 from ogpu_provider.runtime.removal import remove
 from tests.own_engine import OwnEngine, namespace
-from tests.runtime_host import PYTHON, Inbox, home_of_stdlib, source_tar
+from tests.runtime_host import PYTHON, Inbox, home_of_stdlib, images_of, source_tar
 
 _IMAGE = re.compile(r"^(\s*image: )(\S+)", re.MULTILINE)
 
@@ -89,6 +89,7 @@ async def own_host(
                         engine,
                         Composer(await discover(await ensure_compose()), folder / "home", own.socket),
                         terms,
+                        images_of(engine, folder / "provider"),
                         callback_url=callback.url,
                         clock=SystemClock(),
                         guard=Guard(instance, EgressSettings()),

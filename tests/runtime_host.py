@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -22,13 +23,17 @@ from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.task import ResultOutcome
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.engine import Engine
+from ogpu_provider.runtime.images import ImagePolicy, Images
 from ogpu_provider.runtime.project_settings import ProjectSettings
 from ogpu_provider.runtime.projects import Projects
+from ogpu_provider.runtime.registry import Registries
 from ogpu_provider.runtime.removal import remove
+from ogpu_provider.runtime.shelf import Shelf
 
 APP = Path(__file__).parent / "integration" / "runtime" / "sourceapp.py"
 PYTHON = "/usr/local/bin/python3"
@@ -133,6 +138,13 @@ class Inbox:
         self.refused.append((source, task, reason))
 
 
+def images_of(engine: Engine, data_dir: Path, policy: ImagePolicy | None = None, **more: Any) -> Images:
+    """What pulls from a registry on loopback."""
+    fetcher = Fetcher(allow_private=True)
+    shelf = Shelf(data_dir / "images.json")
+    return Images(engine, Registries(fetcher), shelf, SystemClock(), policy or ImagePolicy(), **more)
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """Everything for making daemons' runtimes on this engine."""
@@ -146,10 +158,12 @@ class Host:
     changes: list[Address]
 
     def projects(self, **changes: object) -> Projects:
+        engine = Engine()
         projects = Projects(
-            Engine(),
+            engine,
             self.composer,
             replace(self.settings, **changes),  # type: ignore[arg-type]
+            images_of(engine, self.settings.data_dir),
             callback_url=self.callback.url,
             clock=SystemClock(),
             on_change=self.changes.append,

@@ -81,6 +81,10 @@ class KeyRefused(ProviderError):
 
 
 class FetchError(ProviderError):
+    """`status`: of the HTTP answer that was no 200, else 0; `challenge`: what it asks for (WWW-Authenticate)."""
+
+    status = 0
+    challenge = ""
     default_code = "fetch.failed"
     default_retry = Retry.LATER
 

@@ -116,11 +116,13 @@ class Fetcher:
 async def _body(answer: httpx.Response, limit: int) -> bytes:
     if answer.status_code != 200:
         later = answer.status_code in (408, 425, 429) or answer.status_code >= 500
-        raise FetchError(
+        error = FetchError(
             f"answered HTTP {answer.status_code}",
             code="fetch.status",
             retry=Retry.LATER if later else Retry.NEVER,
         )
+        error.status, error.challenge = answer.status_code, answer.headers.get("WWW-Authenticate", "")
+        raise error
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise refused("fetch.encoding", f"content encoding {encoding[:40]!r} was not asked for")

@@ -2,15 +2,18 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final
 
+from ogpu_provider.assembly import open_images
+from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import EngineError
 from ogpu_provider.onboarding.offer import Offer
 from ogpu_provider.onboarding.sitting import OnboardingError, Sitting
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.images import pin
+from ogpu_provider.runtime.images import Images
+from ogpu_provider.settings import Settings
 
 MIB: Final = 1 << 20
 UNPACKED: Final = 3
@@ -23,13 +26,13 @@ async def pull(ctx: Sitting, chosen: Sequence[Offer]) -> None:
     if not ctx.answers.pull or settings.runtime.engine != "docker":
         ctx.talk.say("Images: left to the daemon.")
         return
-    async with aclosing(Engine(settings.runtime.docker_host)) as engine:
+    async with aclosing(Engine(settings.runtime.docker_host)) as engine, _opened(settings, engine) as images:
         for one in chosen:
             missing = [image for image in one.images if not await _here(engine, image)]
             if missing and one.image_bytes is not None:
                 await _fits(engine, one, one.image_bytes)
             for image in one.images:
-                await _bring(ctx, engine, one, image)
+                await _bring(ctx, images, one, image)
 
 
 async def _here(engine: Engine, image: Image) -> bool:
@@ -39,15 +42,14 @@ async def _here(engine: Engine, image: Image) -> bool:
         raise _refused(f"its images cannot be pulled: {error}", error) from error
 
 
-async def _bring(ctx: Sitting, engine: Engine, one: Offer, image: Image) -> None:
+def _opened(settings: Settings, engine: Engine) -> AbstractAsyncContextManager[Images]:
+    return aclosing(open_images(settings, engine, SystemClock()))
+
+
+async def _bring(ctx: Sitting, images: Images, one: Offer, image: Image) -> None:
     ctx.talk.say(f"Images: {image} of {one.name} ...")
     try:
-        pinned = await pin(
-            engine,
-            image,
-            seconds=ctx.settings.execution.pull_timeout,
-            progress=lambda line: ctx.talk.say(f"        {line}"),
-        )
+        pinned = await images.pin(image, one.address, lambda line: ctx.talk.say(f"        {line}"))
     except EngineError as error:
         raise _refused(f"the image {image} of {one.address} cannot be pulled: {error}", error) from error
     ctx.talk.say(f"        is here, {pinned.rpartition('@')[2]}")

@@ -237,6 +237,10 @@ class Runtime(Protocol):
         """Store what the source's containers printed since `since` (unix seconds) as the task's log."""
         ...
 
+    async def approved(self, source: Address) -> None:
+        """The operator approved what a source runs: what its registries have under its tags by now, too."""
+        ...
+
     def forgive(self, source: Address) -> None:
         """The operator wants another try: ends of the source's project so far do not count against it any more.
 

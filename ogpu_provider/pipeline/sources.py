@@ -160,6 +160,7 @@ class SourceKeeper:
         """The operator says yes to the compose file last seen; see `Approvals.approve`."""
         approval = await self._approvals.approve(address, waivable=waivable, waive=waive, reason=reason, sha256=sha256)
         log.warning("compose_approved", source=address, sha256=approval.sha256, waived=approval.waived)
+        await self._ports.runtime.approved(address)
         self.changed(address)
         return approval
 

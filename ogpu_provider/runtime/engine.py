@@ -86,12 +86,6 @@ class Engine:
                 return None
             raise
 
-    async def distribution(self, reference: str, login: Mapping[str, str]) -> Mapping[str, Any]:
-        """What a registry has under a name, as the engine reads it. `login` may be empty: then nobody's."""
-        return await self.ask(
-            lambda api: api.inspect_distribution(reference, auth_config=dict(login))  # type: ignore[no-untyped-call]
-        )
-
     async def pull(self, repository: str, digest: str, login: Mapping[str, str]) -> AsyncGenerator[Row]:
         """Fetch an image by digest and tell how it goes: the engine's own rows, and an empty one each silent second.
 

@@ -25,7 +25,7 @@ from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.egress.guard import Guard
 from ogpu_provider.runtime.egress.rules import bridge_name
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.images import pin
+from ogpu_provider.runtime.images import Images
 from ogpu_provider.runtime.isolation import demand
 from ogpu_provider.runtime.live import Live, labels_of
 from ogpu_provider.runtime.project_settings import ProjectSettings
@@ -42,6 +42,7 @@ class Launch:
         engine: Engine,
         composer: Composer,
         settings: ProjectSettings,
+        images: Images,
         *,
         callback_url: Callable[[Address], str],
         guard: Guard | None = None,
@@ -49,6 +50,7 @@ class Launch:
         self._engine = engine
         self._composer = composer
         self._settings = settings
+        self._images = images
         self._callback_url = callback_url
         self._guard = guard
         self._limits: Limits | None = None
@@ -121,7 +123,7 @@ class Launch:
             def tell(line: str, image: str = name) -> None:
                 log.info("image_pulling", source=source, image=image, progress=line)
 
-            pinned[name] = await pin(self._engine, service.image, seconds=self._settings.pull_timeout, progress=tell)
+            pinned[name] = await self._images.pin(service.image, source, tell)
         return pinned
 
     async def _consult(self, plan: render.Plan) -> None:

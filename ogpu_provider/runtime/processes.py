@@ -140,6 +140,9 @@ class Processes:
             output = await asyncio.to_thread(_tail, child.output, self._logs.limit)
             await self._logs.keep(task, [("process", output)])
 
+    async def approved(self, source: Address) -> None:
+        """A sample has no tags."""
+
     def forgive(self, source: Address) -> None:
         """Nothing is held against it."""
 

@@ -21,7 +21,6 @@ class ProjectSettings:
     data_dir: Path
     provider: Address
     ready_timeout: float = 300.0
-    pull_timeout: float = 1800.0
     start_timeout: float = 120.0
     stop_grace: int = 10
     orphan_grace: float = GRACE_S

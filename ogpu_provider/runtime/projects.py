@@ -30,6 +30,7 @@ from ogpu_provider.runtime.contract import OpenApiContract
 from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.egress.guard import Guard
 from ogpu_provider.runtime.engine import Engine
+from ogpu_provider.runtime.images import Images
 from ogpu_provider.runtime.launch import Launch
 from ogpu_provider.runtime.live import Live, adopted, labels_of
 from ogpu_provider.runtime.logs import TaskLogs
@@ -51,6 +52,7 @@ class Projects:
         engine: Engine,
         composer: Composer,
         settings: ProjectSettings,
+        images: Images,
         *,
         callback_url: Callable[[Address], str],
         clock: Clock,
@@ -59,11 +61,13 @@ class Projects:
     ) -> None:
         self._engine = engine
         self._settings = settings
+        self._images = images
+        self._stale: set[Address] = set()
         self._callback_url = callback_url
         self._clock = clock
         self._on_change = on_change
         self._guard = guard
-        self._launch = Launch(engine, composer, settings, callback_url=callback_url, guard=guard)
+        self._launch = Launch(engine, composer, settings, images, callback_url=callback_url, guard=guard)
         self._client = SourceClient(settings.dispatch_host, settings.dispatch_timeout)
         self._logs = TaskLogs(settings.data_dir / "logs")
         self._live: dict[Address, Live] = {}
@@ -86,11 +90,13 @@ class Projects:
         async with self._lock(spec.source):
             live = self._live.get(spec.source)
             same = live and live.serves(spec, self._settings.isolation.of(spec.source))
+            same = same and spec.source not in self._stale
             if live and same and not self._unguarded(spec.source) and await self._answers(live):
                 return
             await self._remove(spec.source)
             sha256 = fingerprint(spec.compose)
             self._budget.demand(spec.source, sha256)
+            self._stale.discard(spec.source)
             try:
                 await self._start(spec)
             except Exception as error:
@@ -98,6 +104,11 @@ class Projects:
                     self._budget.ended(spec.source, sha256, error)
                 await self._remove(spec.source)
                 raise
+
+    async def approved(self, source: Address) -> None:
+        """See Runtime.approved."""
+        if await self._images.accept(source):
+            self._stale.add(source)
 
     def forgive(self, source: Address) -> None:
         """See Runtime.forgive."""
@@ -194,11 +205,12 @@ class Projects:
             await self._verify_guard()
 
     async def keep_tidy(self) -> None:
-        """Remove orphans every minute. Run as a service."""
+        """Remove orphans, and images of ours where the disk is nearly full, every minute. Run as a service."""
         while True:
             await self._clock.sleep(REAPER_PAUSE_S)
             with contextlib.suppress(EngineError):  # the engine does not answer: next time
                 await self.reap()
+                await self._images.collect()
 
     async def reap(self) -> int:
         """Remove what carries our label, belongs to no source that we run, and is older than the grace."""
@@ -210,6 +222,7 @@ class Projects:
     async def aclose(self) -> None:
         """Close connections; containers keep running."""
         await self._client.aclose()
+        await self._images.aclose()
         await self._engine.aclose()
 
     async def _start(self, spec: ProjectSpec) -> None:

@@ -79,6 +79,7 @@ class FakeRuntime:
     logs: list[tuple[Address, Address, float]] = field(default_factory=list)
     adopted: set[Address] = field(default_factory=set)
     forgiven: list[Address] = field(default_factory=list)
+    approvals: list[Address] = field(default_factory=list)
 
     async def images(
         self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
@@ -134,6 +135,9 @@ class FakeRuntime:
 
     async def keep_logs(self, source: Address, task: Address, since: float) -> None:
         self.logs.append((source, task, since))
+
+    async def approved(self, source: Address) -> None:
+        self.approvals.append(source)
 
     def forgive(self, source: Address) -> None:
         self.forgiven.append(source)

@@ -27,10 +27,12 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime import engine as adapter
 from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.engine import Engine
+from ogpu_provider.runtime.images import ImagePolicy
 from ogpu_provider.runtime.projects import Projects
+from ogpu_provider.runtime.pull import Patience as Pull
 from ogpu_provider.runtime.removal import remove
 from tests.faults.engine_proxy import EngineProxy, Fault, engine_proxy
-from tests.runtime_host import Host, Imported, host, image, imported, pushed
+from tests.runtime_host import Host, Imported, host, image, images_of, imported, pushed
 
 __all__ = ["host", "image", "imported", "pushed"]
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -43,7 +45,6 @@ FOREIGN = {"container": 40, "image": 25, "volume": 25, "network": 10}
 CALLS = {
     "containers": "GET /containers/json",
     "inspect_container": "GET /containers/*/json",
-    "inspect_distribution": "GET /distribution/*/json",
     "inspect_image": "GET /images/*/json",
     "inspect_network": "GET /networks/*",
     "logs": "GET /containers/*/logs",
@@ -186,12 +187,14 @@ class Life:
             self._settings,
             start_timeout=patient.command,
             ready_timeout=patient.command,
-            pull_timeout=patient.command,
         )
+        engine = Engine(self.proxy.host, call_seconds=patient.call)
+        policy = ImagePolicy(patience=Pull(total=patient.command, stalled=patient.command))
         projects = Projects(
-            Engine(self.proxy.host, call_seconds=patient.call),
+            engine,
             Composer(self._host.composer.command, settings.data_dir / "home", self.proxy.host),
             settings,
+            images_of(engine, settings.data_dir, policy),
             callback_url=self._host.callback.url,
             clock=SystemClock(),
         )

@@ -25,7 +25,7 @@ from ogpu_provider.runtime.egress.guard import EgressSettings, Guard, problem
 from ogpu_provider.runtime.egress.rules import Endpoint, Policy
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.projects import Projects
-from tests.runtime_host import PYTHON, Host
+from tests.runtime_host import PYTHON, Host, images_of
 
 pytestmark = pytest.mark.docker
 SOURCE, OTHER = Address("0x" + "5A" * 20), Address("0x" + "5B" * 20)
@@ -105,6 +105,7 @@ class Bench:
             host.engine,
             host.composer,
             host.settings,
+            images_of(host.engine, host.settings.data_dir),
             callback_url=host.callback.url,
             clock=SystemClock(),
             guard=self.guard,
@@ -219,6 +220,7 @@ async def test_a_new_life_of_the_daemon_holds_what_it_adopts(bench: Bench) -> No
         Engine(),
         bench.host.composer,
         bench.host.settings,
+        images_of(bench.host.engine, bench.host.settings.data_dir),
         callback_url=bench.host.callback.url,
         clock=SystemClock(),
         guard=guard,

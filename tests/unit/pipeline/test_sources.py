@@ -191,6 +191,7 @@ async def test_a_changed_compose_file_is_not_run_until_it_is_approved(outside: O
             await approve(again, source, sha256=hashlib.sha256(before).hexdigest())
         assert caught.value.code == "approve.other_file"
         await approve(again, source, sha256=hashlib.sha256(CHANGED).hexdigest())
+        assert outside.runtime.approvals == [source]
         await serving(again, source)
         assert outside.runtime.running[source].compose == CHANGED
 

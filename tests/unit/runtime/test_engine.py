@@ -11,12 +11,9 @@ from urllib.parse import unquote
 import pytest
 
 from ogpu_provider.domain.errors import EngineError, Retry
-from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.images import pin, pull
 from ogpu_provider.runtime.removal import remove
 
-DIGEST = "sha256:" + "ab" * 32
 Answers = Mapping[str, tuple[int, Any]]
 
 
@@ -85,33 +82,3 @@ async def test_everything_is_removed_only_by_label(tmp_path: Path) -> None:
     lists = [line for line in seen if "json" in line or "/networks" in line]
     assert lists
     assert all("ogpu.instance" in line for line in lists)
-
-
-async def test_a_failed_pull_has_a_code(tmp_path: Path) -> None:
-    rows = b'{"status": "Pulling"}\r\n{"error": "no space left on device"}\r\n'
-    async with engine(tmp_path, {"/images/create": (200, rows)}) as client:
-        with pytest.raises(EngineError, match="no space left") as caught:
-            await pull(client, Image("x/y"), DIGEST, seconds=10)
-    assert (caught.value.code, caught.value.retry) == ("engine.pull_failed", Retry.LATER)
-
-
-async def test_a_pinned_image_that_is_there_is_not_asked_for(tmp_path: Path) -> None:
-    seen: list[str] = []
-    local = {"Id": "sha256:1", "RepoDigests": [f"x/y@{DIGEST}"], "Size": 1}
-    async with engine(tmp_path, {f"/images/x/y@{DIGEST}/json": (200, local)}, seen) as client:
-        assert await pin(client, Image("x/y", "1", DIGEST), seconds=1) == f"x/y@{DIGEST}"
-    assert not any("distribution" in line or "create" in line for line in seen)
-
-
-async def test_a_tag_falls_back_to_what_was_pulled_before(tmp_path: Path) -> None:
-    local = {"Id": "sha256:1", "RepoDigests": [f"x/y@{DIGEST}"], "Size": 1}
-    down = (500, {"message": "registry does not answer"})
-    async with engine(tmp_path, {"/distribution/": down, "/images/x/y:1/json": (200, local)}) as client:
-        assert await pin(client, Image("x/y", "1"), seconds=1) == f"x/y@{DIGEST}"
-
-
-async def test_an_image_that_nobody_has(tmp_path: Path) -> None:
-    async with engine(tmp_path, {}) as client:
-        with pytest.raises(EngineError) as caught:
-            await pin(client, Image("x/y", "1"), seconds=1)
-    assert caught.value.code == "engine.image_missing"
