@@ -24,6 +24,7 @@ from ogpu_provider.chain.receipts import Account, Node, Receipt, read_balance, r
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ForeignNonce, RpcRejected
 from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
+from ogpu_provider.domain.together import together
 
 log = structlog.get_logger(__name__)
 
@@ -103,13 +104,15 @@ class Upkeep:
         }
         found = await read_receipts(self._rpc, [tx.hash for flight in due for tx in flight.txs], seen_in)
         pending: list[Flight] = []
+        there: list[tuple[Flight, Receipt]] = []
         for flight in due:
             flight.suspect = False
             receipt = next((r for tx in flight.txs if (r := found.get(tx.hash))), None)
             if receipt is not None:
-                await self._apply(flight, receipt)
+                there.append((flight, receipt))
             elif all(tx.hash in found for tx in flight.txs):
                 pending.append(flight)
+        await together(self._apply(flight, receipt) for flight, receipt in there)
         if not pending:
             return
         known = await read_known(self._rpc, [tx.hash for flight in pending for tx in flight.txs])

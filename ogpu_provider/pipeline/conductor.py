@@ -76,11 +76,13 @@ class Conductor:
                 driver.wake.set()
 
     def nudge_settling(self) -> None:
-        """A new head: tasks that wait for depth and have it look again."""
+        """A new head: tasks that wait for depth, and have it now, look once; then they hear from the sender."""
         head = self._ports.head.block
         deep = (head.number if head else 0) - self._ports.policy.confirmations
         for driver in self._drivers.values():
-            if driver.task.finalized_block is not None and driver.task.finalized_block <= deep:
+            finalized = driver.task.finalized_block
+            if finalized is not None and finalized <= deep and not driver.deep:
+                driver.deep = True
                 driver.wake.set()
 
     def busy(self, source: Address) -> bool:

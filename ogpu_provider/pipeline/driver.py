@@ -10,9 +10,10 @@ _LONGEST = 86_400.0  # seconds; what is further away is looked at again then
 
 class Driver:
     """`waiting` says what the task waits for, empty while a stage runs; `queued`: for room. `called_at` (unix seconds):
-    before its container was called last, None where an earlier process did."""
+    before its container was called last, None where an earlier process did. `deep`: whether it was told that
+    the block of its payment is deep enough."""
 
-    __slots__ = ("called_at", "queued", "task", "waiting", "wake")
+    __slots__ = ("called_at", "deep", "queued", "task", "waiting", "wake")
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -20,10 +21,13 @@ class Driver:
         self.waiting = ""
         self.queued = False
         self.called_at: float | None = None
+        self.deep = False
 
     def note(self, row: Task) -> None:
         """A row that was saved, or read. Rows only get newer."""
         if row.version >= self.task.version:
+            if row.finalized_block != self.task.finalized_block:
+                self.deep = False
             self.task = row
 
     async def wait(self, seconds: float, clock: Clock, group: asyncio.TaskGroup) -> None:
