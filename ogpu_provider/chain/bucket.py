@@ -3,7 +3,7 @@
 import math
 
 _LEAST = 1.0  # calls per second, however often the node complains
-_EASE = 1.02  # what a second without complaints adds to a rate that was learnt
+_EASE = 1.05  # what a second without complaints adds to a rate that was learnt
 _TRUST = 600.0  # seconds without complaints after which a learnt limit is forgotten
 _REST = 1.0  # seconds, where the node does not say how long
 

@@ -34,6 +34,7 @@ class Chorus:
         self._wanted: Json | None = None
         self._wanting = asyncio.Event()
         self._settled = asyncio.Event()
+        self._tried: set[str] = set()
         self._telling: set[str] = set()
 
     def services(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
@@ -43,7 +44,10 @@ class Chorus:
         return log in self._seconded
 
     async def subscribe(self, wanted: Json | None) -> NewsStream:
-        """Lost only when nobody announces any more. Raises RpcUnavailable where nobody does."""
+        """Waits until one announces, or none could be brought to it. Lost only when nobody announces any more.
+
+        Raises RpcUnavailable where nobody does.
+        """
         self._wanted = wanted if wanted is not None else self._wanted
         self._wanting.set()
         await self._settled.wait()
@@ -68,7 +72,6 @@ class Chorus:
             except RpcRejected as error:
                 log.warning("chain_subscription_refused", endpoint=endpoint.name, reason=str(error))
                 self._quiet(endpoint, RpcUnavailable("no endpoint announces blocks"))
-                self._settled.set()
                 return
             except ChainError as error:
                 endpoint.wrong = error if isinstance(error, WrongNetwork) else endpoint.wrong
@@ -101,7 +104,8 @@ class Chorus:
         """Subscribers hear of it once nobody announces any more."""
         endpoint.announces = False
         self._tells(endpoint, False)
-        if any(one.announces for one in self._endpoints):
+        self._tried.add(endpoint.name)
+        if any(one.announces for one in self._endpoints) or len(self._tried) < len(self._endpoints):
             return
         self._settled.set()
         for stream in self._streams:

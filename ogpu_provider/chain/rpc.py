@@ -6,9 +6,11 @@ in its place.
 """
 
 import asyncio
+import json
 import random as _random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,13 +25,13 @@ from ogpu_provider.domain.clock import Clock, SystemClock
 from ogpu_provider.domain.errors import ConfigError, RpcUnavailable, WrongNetwork
 
 if TYPE_CHECKING:
-    from web3 import AsyncHTTPProvider
-    from web3.types import RPCEndpoint
+    from aiohttp import ClientSession
 
 log = structlog.get_logger(__name__)
 
 _HTTP_BATCH = 100  # calls in one HTTP request; hosted nodes refuse more
 _CONNECTIONS = 16
+_JSON = {"Content-Type": "application/json"}
 
 
 def probe(network: Network) -> list[Call]:
@@ -180,16 +182,18 @@ class Rpc:
 
 
 class _Http:
-    """web3's HTTP provider without its retries, over a pooled session. web3 is imported at the first use: it takes
-    more than a second, which a daemon on a websocket need not spend."""
+    """JSON-RPC over a pooled session. aiohttp is imported at the first use, which a daemon on a websocket never has.
+
+    Not web3's provider: that takes a lock in a thread for each request, and a time-out meanwhile leaves it locked.
+    """
 
     def __init__(self, url: str, timeout: float, counts: Counter[str], network: Network) -> None:
         self._url = url
         self._timeout = timeout
         self._counts = counts
         self._network = network
-        self._provider: AsyncHTTPProvider | None = None
-        self._opening = asyncio.Lock()
+        self._session: ClientSession | None = None
+        self._ids = count(1)
         self._lock = asyncio.Lock()
         self._checked = False
 
@@ -206,34 +210,45 @@ class _Http:
             raise
 
     async def close(self) -> None:
-        if self._provider is not None:
-            await self._provider.disconnect()
+        if self._session is not None:
+            await self._session.close()
 
     async def _answers(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
         if len(calls) == 1:
             [(method, params)] = calls
-            return [outcome(method, await self._single(method, params))]
+            return [outcome(method, await self._ask(method, [(method, params)]))]
         answers: list[Any | JsonRpcError] = []
         for start in range(0, len(calls), _HTTP_BATCH):
             answers += await self._several(calls[start : start + _HTTP_BATCH])
         return answers
 
-    async def _single(self, method: str, params: Sequence[Any]) -> Any:
-        provider = await self._ready()
-        self._counts[method] += 1
-        again = not method.startswith("eth_send")
-        return await self._translated(method, again, lambda: provider.make_request(_endpoint(method), list(params)))
-
     async def _several(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
-        provider = await self._ready()
+        found = await self._ask("a batch", calls)
+        if isinstance(found, Mapping):
+            outcome("a batch", found)  # one refusal for all of it: raises where that is for being busy
+        numbers = {one.get("id"): one for one in found if isinstance(one, Mapping)} if isinstance(found, list) else {}
+        answers = [numbers.get(number) for number in sorted(numbers, key=_number)]
+        if len(answers) != len(calls):
+            raise RpcUnavailable("the node did not answer every call of a batch")
+        return [outcome(method, one) for (method, _), one in zip(calls, answers, strict=True)]
+
+    async def _ask(self, what: str, calls: Sequence[Call]) -> Any:
+        """One request: an object for one call, an array for several."""
         for method, _ in calls:
             self._counts[method] += 1
-        requests = [(_endpoint(method), list(params)) for method, params in calls]
+        asked = [
+            {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
+            for method, params in calls
+        ]
+        body = json.dumps(asked if len(asked) > 1 else asked[0]).encode()
         again = not any(method.startswith("eth_send") for method, _ in calls)
-        answer = await self._translated("a batch", again, lambda: provider.make_batch_request(requests))
-        if not isinstance(answer, list) or len(answer) != len(calls):
-            raise RpcUnavailable("the node did not answer every call of a batch")
-        return [outcome(method, one) for (method, _), one in zip(calls, answer, strict=True)]
+        return await self._translated(what, again, lambda: self._post(body))
+
+    async def _post(self, body: bytes) -> Any:
+        if self._session is None:
+            self._session = _session(self._timeout)
+        async with self._session.post(self._url, data=body, headers=_JSON) as response:
+            return json.loads(await response.read())
 
     async def _translated(self, what: str, again: bool, request: Callable[[], Awaitable[Any]]) -> Any:
         from aiohttp import ClientError, ClientResponseError, ServerDisconnectedError
@@ -253,35 +268,19 @@ class _Http:
             if err.status == 429 or said is not None:
                 raise Busy(f"{what}: HTTP {err.status}", said) from err
             raise RpcUnavailable(f"{what}: HTTP {err.status}") from err
-        except (ClientError, OSError, ValueError, KeyError, TypeError) as err:
+        except (ClientError, OSError, ValueError, RecursionError) as err:
             raise RpcUnavailable(f"{what}: {type(err).__name__}") from err
 
-    async def _ready(self) -> "AsyncHTTPProvider":
-        if self._provider is None:
-            async with self._opening:
-                if self._provider is None:
-                    provider = await asyncio.to_thread(_http_provider, self._url)
-                    await provider.cache_async_session(_session(self._timeout))
-                    self._provider = provider
-        return self._provider
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else -1
 
 
-def _http_provider(url: str) -> "AsyncHTTPProvider":
-    from web3 import AsyncHTTPProvider
-
-    return AsyncHTTPProvider(url, exception_retry_configuration=None)
-
-
-def _session(timeout: float) -> Any:
+def _session(timeout: float) -> "ClientSession":
     from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
-    # the provider's own session closes the connection after every request
     return ClientSession(
         raise_for_status=True,
         timeout=ClientTimeout(total=timeout),
         connector=TCPConnector(limit=_CONNECTIONS, keepalive_timeout=30),
     )
-
-
-def _endpoint(method: str) -> "RPCEndpoint":
-    return method  # type: ignore[return-value]

@@ -46,16 +46,18 @@ class Witness(Protocol):
 
 _CONFLICTS = 6  # rewinds while reading up to one head, before the node is called unavailable
 _GRACE = 0.15  # seconds; a block's logs may be announced after its header
+_SILENT = 5.0  # seconds, and ten blocks' time: a subscription that is silent for longer may be dead
 
 
 class Watcher:
     """`run` as a service; it ends only by cancellation, WrongNetwork, or an error of `deliver`.
 
     `start`: number and hash of the last block delivered before a restart, None to begin at the newest block.
-    `overlap`: blocks before it that are delivered again. Every fact is delivered at least once, in order; after
-    a reorganisation, blocks from the common ancestor on are delivered anew. Blocks without facts are skipped while
-    catching up. `concerning` picks the facts that are delivered. `undo` is told of the block that the way
-    back ended at, before anything above it is delivered anew. `witness` hears of the newest facts and who told them.
+    `stall`: seconds of silence after which a subscription is doubted at the latest. `overlap`: blocks before it that
+    are delivered again. Every fact is delivered at least once, in order; after a reorganisation, blocks from the common
+    ancestor on are delivered anew. Blocks without facts are skipped while catching up. `concerning` picks the facts
+    that are delivered. `undo` is told of the block that the way back ended at, before anything above is delivered anew.
+    `witness` hears of the newest facts and who told them.
     """
 
     def __init__(
@@ -145,13 +147,16 @@ class Watcher:
             return None
 
     async def _follow(self, stream: NewsStream) -> None:
-        """Ends by raising, at the latest when the subscription is found dead."""
+        """Ends by raising, at the latest when the subscription is found dead. A quiet chain is asked more seldom."""
+        patience = self._patience
         while True:
             if not self._heads:
                 try:
-                    async with asyncio.timeout(self._stall):
+                    async with asyncio.timeout(patience):
                         await self._listen(stream)
+                    patience = self._patience
                 except TimeoutError:
+                    patience = min(self._stall, 2 * patience)
                     newest = decode.block(await self._newest())
                     if self._trail.last is None or newest.number > self._trail.last.number:
                         raise RpcUnavailable("the node stopped announcing blocks") from None
@@ -162,6 +167,10 @@ class Watcher:
                 await self._overheard(block)
             if self._heard.due():
                 await self._check()
+
+    @property
+    def _patience(self) -> float:
+        return min(self._stall, max(_SILENT, 10 * self._pace.period))
 
     async def _listen(self, stream: NewsStream) -> None:
         news = await anext(stream)

@@ -4,43 +4,16 @@ What fails when is drawn from a seed, per method. It talks to a real node, so ev
 """
 
 import asyncio
-import copy
 import json
 import random
 from collections import Counter
 from contextlib import suppress
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, WSMsgType, web
 
-Json = dict[str, Any]
-
-
-class Fault(StrEnum):
-    REFUSE = "refuse"  # nobody listens: for every method
-    RESET = "reset"
-    HANG = "hang"
-    SLOW = "slow"
-    BUSY = "429"
-    FAIL = "5xx"
-    HALF_JSON = "half JSON"
-    WRONG_CHAIN = "wrong chain id"
-    LAG = "lagging"
-    ALTERNATE = "alternating backends"  # one of two answers comes from a node that lags
-    EMPTY_LOGS = "empty logs"
-    FORGED_LOG = "forged log"
-    WRONG_RECEIPT = "wrong receipt"
-    ANSWER_LOST = "executed but the answer was lost"
-
-
-OUTAGES = (
-    Fault.REFUSE, Fault.RESET, Fault.HANG, Fault.SLOW, Fault.BUSY, Fault.FAIL, Fault.HALF_JSON, Fault.WRONG_CHAIN,
-    Fault.ANSWER_LOST,
-)  # fmt: skip
-"""Faults after which no answer, or a true one, is there."""
-LIES = tuple(fault for fault in Fault if fault not in OUTAGES)
+from tests.faults.lies import NEWS, Fault, Json, Node
 
 
 class _Break(Exception):
@@ -52,14 +25,15 @@ class _Break(Exception):
 
 
 class Proxy:
-    """`arm` a fault for some methods (all, if none are named); `struck` counts where it hit. `lag` in blocks."""
+    """`arm` a fault for some methods (all, if none are named; NEWS for announcements); `struck` counts where it hit,
+    `asked` every call.
+    """
 
     def __init__(self, node_url: str, *, seed: int = 0, lag: int = 3) -> None:
-        self._node_url = node_url
         self._random = random.Random(seed)
-        self.lag = lag
+        self._node = Node(node_url, self._random, lag)
         self.struck: Counter[tuple[Fault, str]] = Counter()
-        self.forged: list[str] = []
+        self.asked: Counter[str] = Counter()
         self._fault: Fault | None = None
         self._methods: frozenset[str] = frozenset()
         self._rate = 1.0
@@ -69,11 +43,10 @@ class Proxy:
         self._subscribers: dict[web.WebSocketResponse, list[tuple[str, list[Any]]]] = {}
         self._runner: web.ServerRunner | None = None
         self._site: web.TCPSite | None = None
-        self._client: ClientSession | None = None
         self._heads: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = ClientSession(connector=TCPConnector(limit=32), timeout=ClientTimeout(total=20))
+        self._node.client = ClientSession(connector=TCPConnector(limit=32), timeout=ClientTimeout(total=20))
         self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
         await self._runner.setup()
         await self._listen()
@@ -84,16 +57,29 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._runner
-        assert self._client
+        assert self._node.client
         assert self._heads
         self._heads.cancel()
         self._cut()
         await self._runner.cleanup()
-        await self._client.close()
+        await self._node.client.close()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def lag(self) -> int:
+        """Blocks."""
+        return self._node.lag
+
+    @lag.setter
+    def lag(self, blocks: int) -> None:
+        self._node.lag = blocks
+
+    @property
+    def forged(self) -> list[str]:
+        return self._node.forged
 
     @property
     def ws_url(self) -> str:
@@ -189,8 +175,9 @@ class Proxy:
 
     async def _answer(self, asked: Json) -> Json:
         method, fault = asked["method"], self._fault
+        self.asked[method] += 1
         if fault is None or not self._strikes(method):
-            return await self._forward(asked)
+            return await self._node.answer(asked)
         self.struck[fault, method] += 1
         match fault:
             case Fault.REFUSE | Fault.RESET:
@@ -204,121 +191,50 @@ class Proxy:
             case Fault.FAIL:
                 raise _Break(status=self._random.choice([500, 502, 503]), text="<html>bad gateway</html>")
             case Fault.HALF_JSON:
-                text = json.dumps(await self._forward(asked))
+                text = json.dumps(await self._node.answer(asked))
                 raise _Break(text=text[: max(1, len(text) // 2)])
             case Fault.ANSWER_LOST:
-                await self._forward(asked)
+                await self._node.answer(asked)
                 raise _Break
             case Fault.LAG | Fault.ALTERNATE:
-                return await self._lagging(asked)
-        return await self._lie(fault, asked)
+                return await self._node.lagging(asked)
+        return await self._node.lie(fault, asked)
 
-    async def _forward(self, asked: Json) -> Json:
-        if asked["method"] == "eth_subscribe":
-            return _result(asked, f"0x{self._random.getrandbits(64):x}")
-        assert self._client
-        async with self._client.post(self._node_url, json=asked) as answer:
-            found: Json = await answer.json()
-            return found
-
-    async def _ask(self, method: str, *params: Any) -> Any:
-        return (await self._forward({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})).get(
-            "result"
-        )
-
-    # what is not true
-
-    async def _lie(self, fault: Fault, asked: Json) -> Json:
-        method = asked["method"]
-        answer = await self._forward(asked)
-        result = copy.deepcopy(answer.get("result"))
-        if fault is Fault.WRONG_CHAIN and method == "eth_chainId":
-            return _result(asked, "0x1")
-        if fault is Fault.EMPTY_LOGS and method == "eth_getLogs" and isinstance(result, list):
-            return _result(asked, [])
-        if fault is Fault.FORGED_LOG and method == "eth_getLogs" and isinstance(result, list) and result:
-            return _result(asked, [*result, self._forge(result[0])])
-        if fault is Fault.WRONG_RECEIPT and method in ("eth_getTransactionReceipt", "eth_getBlockReceipts"):
-            for receipt in result if isinstance(result, list) else [result]:
-                if isinstance(receipt, dict):
-                    receipt["status"] = "0x0" if receipt.get("status") == "0x1" else "0x1"
-            return _result(asked, result)
-        return answer
-
-    def _forge(self, real: Json) -> Json:
-        """A log like a real one of the block, about what does not exist."""
-        task = f"{self._random.getrandbits(160):040x}"
-        self.forged.append(task)
-        data = "0x" + "0" * 24 + task + real["data"][66:]
-        return {**real, "data": data, "logIndex": "0xff", "transactionHash": f"0x{self._random.getrandbits(256):064x}"}
-
-    async def _lagging(self, asked: Json) -> Json:
-        """The node as it was `lag` blocks ago: what is newer is not there, and a range ends early without a word."""
-        method, params = asked["method"], list(asked.get("params", []))
-        head = max(0, int(await self._ask("eth_blockNumber"), 16) - self.lag)
-        if method == "eth_blockNumber":
-            return _result(asked, hex(head))
-        if method == "eth_getBlockByNumber":
-            wanted = head if params[0] == "latest" else int(params[0], 16)
-            return _result(asked, await self._ask(method, hex(wanted), *params[1:]) if wanted <= head else None)
-        if method == "eth_getLogs":
-            return await self._lagging_logs(asked, params[0], head)
-        if (
-            method in ("eth_call", "eth_getTransactionCount", "eth_getBalance", "eth_getCode")
-            and params[-1] == "latest"
-        ):
-            return await self._forward({**asked, "params": [*params[:-1], hex(head)]})
-        answer = await self._forward(asked)
-        found = answer.get("result")
-        number = found.get("blockNumber") or found.get("number") if isinstance(found, dict) else None
-        return _result(asked, None) if isinstance(number, str) and int(number, 16) > head else answer
-
-    async def _lagging_logs(self, asked: Json, wanted: Json, head: int) -> Json:
-        if "blockHash" in wanted:
-            block = await self._ask("eth_getBlockByHash", wanted["blockHash"], False)
-            if block is None or int(block["number"], 16) > head:
-                error = {"code": -32000, "message": "unknown block"}
-                return {"jsonrpc": "2.0", "id": asked["id"], "error": error}
-            return await self._forward(asked)
-        first, end = int(wanted["fromBlock"], 16), min(int(wanted["toBlock"], 16), head)
-        if first > end:
-            return _result(asked, [])
-        return _result(asked, await self._ask("eth_getLogs", {**wanted, "toBlock": hex(end)}))
-
-    # heads
+    # announcements
 
     async def _announce(self) -> None:
-        """Passes the node's heads on, and a lagging node's late."""
-        assert self._client
-        async with self._client.ws_connect(self._node_url) as heads:
+        """Passes the node's heads and logs on, late, spoilt or not at all where that is the fault."""
+        assert self._node.client
+        async with self._node.client.ws_connect(self._node.url) as heads:
             await heads.send_json({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]})
             async for message in heads:
                 header = json.loads(message.data).get("params", {}).get("result")
-                if not isinstance(header, dict):
-                    continue
-                if self._fault is Fault.LAG:
-                    late = max(0, int(header["number"], 16) - self.lag)
-                    header = await self._ask("eth_getBlockByNumber", hex(late), False)
-                for socket, subscriptions in list(self._subscribers.items()):
-                    for subscription, (kind, *wanted) in subscriptions:
-                        found = [header] if kind == "newHeads" else await self._announced_logs(header, wanted[0])
-                        await self._tell(socket, subscription, found)
+                if isinstance(header, dict) and self._subscribers:
+                    await self._pass_on(header)
 
-    async def _announced_logs(self, header: Json, wanted: Json) -> list[Json]:
-        """What the node would announce of a block, spoilt as its answers are."""
-        logs: list[Json] = await self._ask("eth_getLogs", {"blockHash": header["hash"], **wanted})
-        if self._fault is Fault.EMPTY_LOGS:
-            return []
-        if self._fault is Fault.FORGED_LOG and logs:
-            return [*logs, self._forge(logs[0])]
-        return logs
+    async def _pass_on(self, header: Json) -> None:
+        fault = self._fault if self._strikes(NEWS) else None
+        if fault is not None:
+            self.struck[fault, NEWS] += 1
+        match fault:
+            case Fault.HANG | Fault.REFUSE:
+                return
+            case Fault.RESET | Fault.BUSY | Fault.FAIL | Fault.ANSWER_LOST:
+                self._cut()
+                return
+            case Fault.SLOW:
+                await asyncio.sleep(0.15)
+            case Fault.LAG | Fault.ALTERNATE:
+                header = await self._node.late(header)
+        for socket, subscriptions in list(self._subscribers.items()):
+            for subscription, (kind, *wanted) in subscriptions:
+                logs = kind == "logs"
+                found = await self._node.announced_logs(header, wanted[0], fault) if logs else [header]
+                for one in found:
+                    await self._tell(socket, subscription, one, half=fault is Fault.HALF_JSON)
 
-    async def _tell(self, socket: web.WebSocketResponse, subscription: str, found: list[Json]) -> None:
-        for one in found:
-            params = {"subscription": subscription, "result": one}
-            with suppress(ConnectionError, RuntimeError):
-                await socket.send_json({"jsonrpc": "2.0", "method": "eth_subscription", "params": params})
-
-
-def _result(asked: Json, result: Any) -> Json:
-    return {"jsonrpc": "2.0", "id": asked["id"], "result": result}
+    async def _tell(self, socket: web.WebSocketResponse, subscription: str, one: Json, *, half: bool) -> None:
+        params = {"subscription": subscription, "result": one}
+        text = json.dumps({"jsonrpc": "2.0", "method": NEWS, "params": params})
+        with suppress(ConnectionError, RuntimeError):
+            await socket.send_str(text[: len(text) // 2] if half else text)

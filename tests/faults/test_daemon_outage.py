@@ -23,7 +23,8 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import others
 from tests.auditing import Auditor
 from tests.e2e.world import World
-from tests.faults.proxy import Fault, Proxy
+from tests.faults.lies import Fault
+from tests.faults.proxy import Proxy
 from tests.waiting import open_when_there, sources_ready, until
 
 INSTANCE = f"outage-{os.getpid()}"

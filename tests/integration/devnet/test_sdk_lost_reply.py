@@ -12,7 +12,8 @@ from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.errors import DevnetError
-from tests.faults.proxy import Fault, Proxy
+from tests.faults.lies import Fault
+from tests.faults.proxy import Proxy
 
 pytestmark = pytest.mark.devnet
 SEND = "eth_sendRawTransaction"

@@ -160,6 +160,17 @@ async def test_heads_of_all_websockets_come_once_each() -> None:
             await asyncio.wait_for(anext(heads), 1)
 
 
+async def test_an_endpoint_that_fails_at_once_does_not_hide_one_that_is_still_connecting() -> None:
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(FakeNode())
+        dead = devnet("", "ws://127.0.0.1:1")
+        ends = [Rpc(end, random=lambda: 0.0) for end in (dead, node.network(http=False))]
+        pool = await stack.enter_async_context(RpcPool(ends, random=lambda: 0.0))
+        heads = await pool.subscribe()
+        await node.announce({"number": "0x1", "hash": "0x01"})
+        assert (await asyncio.wait_for(anext(heads), 5)).heads
+
+
 async def test_a_log_comes_once_and_is_seconded_by_the_other_endpoint() -> None:
     clock, random = FakeClock(), lambda: 0.0
     ends = [Endpoint(name, Ledger(), Bucket(), clock, random) for name in ("a", "b")]

@@ -273,3 +273,14 @@ async def until(true: Any) -> None:
     async with asyncio.timeout(5):
         while not true():
             await asyncio.sleep(0.005)
+
+
+async def test_calls_that_were_given_up_do_not_stop_later_ones(node: FakeNode) -> None:
+    async with Rpc(node.network(ws=False), timeout=5) as rpc:
+        for _ in range(40):
+            asked = [asyncio.ensure_future(rpc.call("eth_test")) for _ in range(8)]
+            await asyncio.sleep(0)
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        assert await rpc.call("eth_test") == ["eth_test"]
