@@ -35,7 +35,10 @@ async def doctor(*, only: Only = (), fix: Fix = False, json: AsJson = False, con
 
     settings = load(config).settings
     telemetry.configure(level="error", format="text")  # the parts' own words on what fails; the findings say it
-    findings = await examine(settings, only=only, fix=fix, progress=None if json else _progress())
+    counter = None if json else _progress()
+    findings = await examine(settings, only=only, fix=fix, progress=counter)
+    if counter is not None:
+        counter.clear()
     if json:
         document({"checks": [finding.document() for finding in findings]})
     else:
@@ -86,4 +89,7 @@ class _Counter:
 
     def __call__(self, finding: "Finding") -> None:
         self._seen += 1
-        print(f"\r\x1b[K{self._seen} checks, last {finding.id}\r", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{self._seen} checks, last {finding.id}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

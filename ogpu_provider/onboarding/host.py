@@ -8,6 +8,7 @@ async def check(ctx: Sitting) -> StepResult:
     if ctx.examine is None or not ctx.answers.check_host:
         ctx.talk.say("Host check: left out.")
         return StepResult("host", SKIPPED)
+    ctx.talk.say("Host check: looking at engine, devices, disks, clock and nodes; up to half a minute ...")
     findings = await ctx.examine(ctx.settings)
     for one in findings:
         ctx.talk.say(f"Host: {one.severity}: {one.id}: {one.found}" + (f"\n      {one.remedy}" if one.remedy else ""))

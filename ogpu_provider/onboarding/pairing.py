@@ -8,9 +8,10 @@ from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.units import Address, Wei, coin
 from ogpu_provider.onboarding import coldkey
 from ogpu_provider.onboarding.money import address, amount
-from ogpu_provider.onboarding.sitting import ALREADY, DONE, OnboardingError, Sitting, StepResult
+from ogpu_provider.onboarding.sitting import ALREADY, DONE, WAITS, OnboardingError, Sitting, StepResult
 
 POLL_S = 1.0
+TOLD_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,12 @@ async def _stake(ctx: Sitting) -> Wei:
 
 async def _heard(ctx: Sitting, master: Address, since: int) -> Word | None:
     """Wait for the master's announcement. None where the node shows no logs but the Terminal has heard it."""
-    end = ctx.clock.monotonic() + ctx.answers.wait
-    while ctx.clock.monotonic() < end:
+    now = ctx.clock.monotonic()
+    end, told = now + ctx.answers.wait, now
+    while (now := ctx.clock.monotonic()) < end:
+        if now - told >= TOLD_S:
+            told = now
+            ctx.talk.say(f"Still waiting; {end - now:.0f} s left.")
         try:
             heard = await words(ctx.rpc, ctx.network, since)
             for word in heard or ():
@@ -191,6 +196,7 @@ async def _our_half(ctx: Sitting, master: Address) -> None:
     )
     if not ctx.talk.confirm("Send it with the provider's key?", flag="--yes"):
         raise OnboardingError("the master is not announced", code="register.declined", remedy="run this again")
+    ctx.talk.say(WAITS)
     row = await ctx.desk.announce_master(master)
     ctx.talk.say(f"Sent: {row.tx_hash}, in block {row.block_number}")
 

@@ -37,6 +37,8 @@ class StepResult:
 
 
 ALREADY, DONE, SKIPPED = "already", "done", "skipped"
+WAITS = "Waiting for its block ..."
+"""Said before each of our transactions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ogpu_provider.onboarding import images, stake
 from ogpu_provider.onboarding.images import MIB, UNPACKED
 from ogpu_provider.onboarding.money import address
 from ogpu_provider.onboarding.offer import Offer, offers
-from ogpu_provider.onboarding.sitting import ALREADY, DONE, SKIPPED, OnboardingError, Sitting, StepResult
+from ogpu_provider.onboarding.sitting import ALREADY, DONE, SKIPPED, WAITS, OnboardingError, Sitting, StepResult
 from ogpu_provider.scheduler.inventory import look
 
 
@@ -63,7 +63,9 @@ async def _chosen(ctx: Sitting) -> list[Offer]:
     host = await look(max(1, (os.cpu_count() or 2) // 2))
     async with Fetcher(allow_private=ctx.settings.network.allow_private_urls) as fetcher:
         wanted = _wanted(answers.environment)
-        found = await offers(ctx.reader, fetcher, host, named or await ctx.reader.all_sources(), wanted)
+        listed = named or await ctx.reader.all_sources()
+        ctx.talk.say(f"Sources: reading {len(listed)}, with their documents and the sizes of their images ...")
+        found = await offers(ctx.reader, fetcher, host, listed, wanted)
     active = [one for one in found if one.params.status is SourceStatus.ACTIVE]
     _list(ctx, found if named else active)
     if named:
@@ -158,6 +160,7 @@ async def _register(ctx: Sitting, one: Offer) -> None:
     )
     if not ctx.talk.confirm("Send it?", flag="--yes"):
         raise OnboardingError(f"not registered to {one.address}", code="register.declined", remedy="run this again")
+    ctx.talk.say(WAITS)
     row = await ctx.desk.register(intent)
     ctx.talk.say(f"Sent: {row.tx_hash}, in block {row.block_number}")
 

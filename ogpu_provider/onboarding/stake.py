@@ -5,7 +5,7 @@ from ogpu_provider.chain.wallet import VaultAccount
 from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.units import Wei, coin
 from ogpu_provider.onboarding import coldkey
-from ogpu_provider.onboarding.sitting import ALREADY, DONE, OnboardingError, Sitting, StepResult
+from ogpu_provider.onboarding.sitting import ALREADY, DONE, WAITS, OnboardingError, Sitting, StepResult
 
 POLL_S = 1.0
 
@@ -93,3 +93,4 @@ async def _confirm(ctx: Sitting, effect: Effect, what: str, to: str) -> None:
     ctx.talk.say(f"Next: {what}, to the Vault {to}, gas up to {coin(fee)} {currency}, with the key of {ctx.provider}.")
     if not ctx.talk.confirm("Send it?", flag="--yes"):
         raise OnboardingError("the stake is not locked", code="register.declined", remedy="run this again")
+    ctx.talk.say(WAITS)

@@ -11,7 +11,7 @@ from ogpu_provider.domain.units import Address, Wei, coin
 from ogpu_provider.keys import keystore
 from ogpu_provider.onboarding import key, network
 from ogpu_provider.onboarding.money import address
-from ogpu_provider.onboarding.sitting import OnboardingError, Sitting
+from ogpu_provider.onboarding.sitting import WAITS, OnboardingError, Sitting
 
 WITH_AMOUNT = frozenset({Effect.DEPOSIT, Effect.LOCK, Effect.UNBOND, Effect.WITHDRAW})
 SENTENCES: Mapping[Effect, str] = {
@@ -93,6 +93,7 @@ async def move(ctx: Sitting, effect: Effect, account: str, amount: Wei | None) -
     ctx.talk.say(f"with the key of {held.account}.")
     if not ctx.talk.confirm("Send it?", flag="--yes", default=False):
         raise OnboardingError("nothing was sent", code="vault.declined", remedy="run this again to send it")
+    ctx.talk.say(WAITS)
     row = await ctx.desk.vault(effect, call)
     ctx.talk.say(f"Sent: {row.tx_hash}, in block {row.block_number}")
     return Moved(effect, call, row)
