@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,10 @@ class OwnHost:
     registry: str
     digests: Mapping[str, str]
     instance: str
+    guard: Guard
+    callback: CallbackServer
+    reborn: Callable[[Guard], Projects]
+    """Another life of the daemon's runtime, with a guard of its own; close it at the end."""
 
     def image(self, repository: str = "source") -> str:
         return f"{self.registry}/{repository}:latest@{self.digests[repository]}"
@@ -63,6 +67,7 @@ async def own_host(
     isolation: Isolation = Isolation.HARDENED,
     prefix: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    guard: Guard | None = None,
     **settings: Any,
 ) -> AsyncIterator[OwnHost]:
     """`arguments` go to dockerd, `prefix` and `environment` to its start; `settings` are ProjectSettings' own."""
@@ -85,20 +90,40 @@ async def own_host(
                         isolation=IsolationSettings(isolation),
                         **settings,
                     )
-                    projects = Projects(
-                        engine,
-                        Composer(await discover(await ensure_compose()), folder / "home", own.socket),
-                        terms,
-                        images_of(engine, folder / "provider"),
-                        callback_url=callback.url,
-                        clock=SystemClock(),
-                        guard=Guard(instance, EgressSettings()),
-                    )
+                    composer = Composer(await discover(await ensure_compose()), folder / "home", own.socket)
+
+                    def life(keeper: Guard) -> Projects:
+                        engine = Engine(own.socket)
+                        images = images_of(engine, folder / "provider")
+                        return Projects(
+                            engine,
+                            composer,
+                            terms,
+                            images,
+                            callback_url=callback.url,
+                            clock=SystemClock(),
+                            guard=keeper,
+                        )
+
+                    guard = guard or Guard(instance, EgressSettings())
+                    projects = life(guard)
                     try:
-                        yield OwnHost(own, engine, projects, inbox, registry.address, digests, instance)
+                        yield OwnHost(
+                            own,
+                            engine,
+                            projects,
+                            inbox,
+                            registry.address,
+                            digests,
+                            instance,
+                            guard,
+                            callback,
+                            life,
+                        )
                     finally:
                         await remove(engine, {"ogpu.instance": instance}, grace=1)
                         await projects.aclose()
+                        await engine.aclose()
         finally:
             await asyncio.to_thread(own.stop)
             shutil.rmtree(folder, ignore_errors=True)
