@@ -47,5 +47,4 @@ async def test_a_lagging_pair_skips_no_block_in_ten_thousand() -> None:
         assert set(first) <= set(canonical)
         skipped = set(canonical[1:]) - set(first)
         assert all(not ledger.logs[name] for name in skipped), "only blocks without a log are passed over"
-        assert run.diary.blocks[-1].hash == ledger.head["hash"]
         assert run.watcher.reorganisations == 0
