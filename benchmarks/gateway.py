@@ -111,16 +111,17 @@ async def measure(folder: Path, seconds: float, reads: int, submits: int) -> dic
             await world.answer(await world.published(task_id), [{"n": number} for number in range(20)])
             await world.reaches(task_id, "COMPLETED")
             assert world.process is not None
-            before = _memory(world.process.pid)
+            before, worked = _memory(world.process.pid), _cpu_s(world.process.pid)
             words = [str(world.http.base_url.port), made["key"], task_id, str(seconds), str(reads), str(submits)]
             driver = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "benchmarks.gateway", "--drive", *words, stdout=asyncio.subprocess.PIPE
             )
             out, _ = await driver.communicate()
-            after = _memory(world.process.pid)
+            after, worked = _memory(world.process.pid), _cpu_s(world.process.pid) - worked
             left = await _published(world, seconds)
             figures: dict[str, Any] = json.loads(out)
-            return figures | {"memory_mib": {"before": before, "after": after}, "published": left}
+            cpu = {"seconds": round(worked, 1), "of_a_core": round(worked / seconds, 2)}
+            return figures | {"memory_mib": {"before": before, "after": after}, "cpu": cpu, "published": left}
 
 
 async def _published(world: World, seconds: float) -> dict[str, Any]:
@@ -138,6 +139,11 @@ def _memory(pid: int) -> float:
     """Resident memory in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return round(int(status.split("VmRSS:")[1].split()[0]) / 1024, 1)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

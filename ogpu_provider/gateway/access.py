@@ -18,6 +18,9 @@ PREFIX = "ogpu_live_"
 SESSION_PREFIX = "ogpu_session_"
 COOKIE = "ogpu_session"
 SCOPES = ("tasks:read", "tasks:write")
+KNOWN_S = 1.0
+"""So long after it was revoked a key may still be taken, in seconds."""
+MOST_KNOWN = 10_000
 TIERS: Mapping[str, Quota] = {"standard": Quota(50, 10, 5), "premium": Quota(500, 50, 25)}
 """What the settings' `gateway.tiers` adds to, or changes."""
 
@@ -52,6 +55,7 @@ class Guard:
     """
 
     def __init__(self, members: Members, clock: Clock, scope: str) -> None:
+        self._known: dict[str, tuple[float, ApiKey]] = {}
         self._members = members
         self._clock = clock
         self._scope = scope
@@ -72,7 +76,19 @@ class Guard:
             text = request.cookies.get(COOKIE, "") if not authorization and _from_our_page(request) else ""
         if text.startswith(SESSION_PREFIX):
             return await self._members.session_of(digest(text), at=self._clock.now())
-        return await self._members.key_of(digest(text)) if text else None
+        return await self._key(digest(text)) if text else None
+
+    async def _key(self, mark: str) -> ApiKey | None:
+        """A key that was looked up is believed for KNOWN_S, so that one which is asked with often costs little."""
+        now = self._clock.monotonic()
+        at, found = self._known.get(mark, (0.0, None))
+        if found is None or now - at > KNOWN_S:
+            found = await self._members.key_of(mark)
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            if found is not None:
+                self._known[mark] = now, found
+        return found
 
 
 def _from_our_page(request: Request) -> bool:

@@ -10,7 +10,7 @@ from ogpu_provider.chain import contracts
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import FetchError, StoreError
-from ogpu_provider.domain.intent import Effect, Intent, IntentRow
+from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.order import ApiKey, Model, Order, OrderState, Quota
 from ogpu_provider.domain.units import Address, Wei, coin
 from ogpu_provider.gateway.access import TIERS
@@ -119,10 +119,9 @@ class Desk:
         self._woken()
         return moved
 
-    async def transactions(self, order: Order) -> list[IntentRow]:
-        """What was sent to the chain for an order, in the order of its life."""
-        found = [await self._store.intent(self._key(effect, order.id)) for effect in _EFFECTS]
-        return [row for row in found if row is not None]
+    def effects(self, order_id: str) -> list[str]:
+        """Keys of what may be sent to the chain for an order, in the order of its life."""
+        return [self._key(effect, order_id) for effect in _EFFECTS]
 
     async def _too_many(self, key: ApiKey, error: StoreError) -> Problem:
         if error.code == "gateway.hourly":

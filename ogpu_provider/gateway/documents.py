@@ -1,14 +1,16 @@
 """Bodies of the API, as users write and read them. Times in unix seconds, amounts in coin."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ogpu_provider.domain.intent import IntentRow
+from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.order import Model, Order, OrderEvent, OrderState
 from ogpu_provider.domain.units import coin
+from ogpu_provider.store.order_reader import WholeOrder
 
+INLINE = 64 << 10
+"""Bytes of a result that is shown inside its task."""
 EXAMPLE: dict[str, Any] = {
     "model_id": "multiply",
     "input_data": {"a": 6, "b": 7},
@@ -156,16 +158,16 @@ def task_document(order: Order, currency: str) -> TaskDocument:
     return TaskDocument(**_fields(order, currency))
 
 
-def whole_task(
-    order: Order, currency: str, result: Any, history: Sequence[OrderEvent], sent: Sequence[IntentRow]
-) -> WholeTask:
+def whole_task(whole: WholeOrder, currency: str) -> WholeTask:
+    order = whole.order
+    small = order.state is OrderState.COMPLETED and whole.result is not None and len(whole.result) <= INLINE
     return WholeTask(
         **_fields(order, currency),
-        results=result,
-        timeline=[Event(**event_document(one)) for one in history],
+        results=read_json(whole.result) if small and whole.result is not None else None,
+        timeline=[Event(**event_document(one)) for one in whole.history],
         transactions=[
             Transaction(effect=row.intent.effect, hash=row.tx_hash, state=row.state, block=row.block_number)
-            for row in sent
+            for row in whole.sent
         ],
         execution_logs=f"/api/tasks/{order.id}/logs",
     )

@@ -3,29 +3,28 @@
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from ogpu_provider.domain.errors import StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Intent, IntentRow
-from ogpu_provider.domain.order import Order, OrderEvent, OrderState, Quota
-from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.domain.order import Order, Quota
+from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.store.database import Database
 from ogpu_provider.store.deliveries import Deliveries, note_deliveries
 from ogpu_provider.store.members import Members
+from ogpu_provider.store.order_reader import COLUMNS, LIVE, OrderReads, order_of
 from ogpu_provider.store.outbox import OutboxWriter, add, plan_intent
-from ogpu_provider.store.rows import Row, Values, intent_of
+from ogpu_provider.store.rows import Values, intent_of
 
 SCHEMA = "gateway"
-_COLUMNS = tuple(f.name for f in fields(Order))
 _DAY = 86_400
 _HOUR = 3600
-_LIVE = "state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')"
 
 
-class GatewayStore(Members, Deliveries, OutboxWriter):
+class GatewayStore(Members, Deliveries, OrderReads, OutboxWriter):
     """Implements the sender's `Outbox` too; an intent waits until its order's config is pinned.
 
     `heard` is called after each line of history that is durable. Every method may raise StoreError.
@@ -116,7 +115,7 @@ class GatewayStore(Members, Deliveries, OutboxWriter):
         moved = replace(order, **changes, updated_at=at)
 
         def work(connection: sqlite3.Connection) -> Order:
-            columns = ", ".join(f"{name} = ?" for name in _COLUMNS)
+            columns = ", ".join(f"{name} = ?" for name in COLUMNS)
             sql = f"UPDATE orders SET {columns} WHERE id = ? AND updated_at = ? AND state = ?"  # noqa: S608
             guard = (order.id, order.updated_at, order.state)
             if connection.execute(sql, (*_values(moved).values(), *guard)).rowcount == 0:
@@ -130,91 +129,9 @@ class GatewayStore(Members, Deliveries, OutboxWriter):
         self.heard()
         return made
 
-    async def order(self, order_id: str, *, owner: str | None = None) -> Order | None:
-        """With an `owner`, None for what belongs to another."""
-        sql = "SELECT * FROM orders WHERE id = ? AND owner = coalesce(?, owner)"
-        return await self._one(sql, _order_of, order_id, owner)
-
-    async def order_at(self, address: Address) -> Order | None:
-        return await self._one("SELECT * FROM orders WHERE address = ?", _order_of, address)
-
-    async def live(self) -> list[Order]:
-        """Those that are not over."""
-        return await self._all(f"SELECT * FROM orders WHERE {_LIVE} ORDER BY seq", _order_of)  # noqa: S608
-
-    async def unpinned(self, *, limit: int) -> list[Order]:
-        """Those whose config is to be published, the oldest first."""
-        sql = "SELECT * FROM orders WHERE pinned = 0 AND state = 'CREATED' ORDER BY seq LIMIT ?"
-        return await self._all(sql, _order_of, limit)
-
-    async def unsettled(self, after: int, *, limit: int) -> list[tuple[int, Order]]:
-        """On chain and not over, or failed and not refunded; with their positions, behind position `after`."""
-        sql = (
-            f"SELECT * FROM orders WHERE seq > ? AND address IS NOT NULL AND ({_LIVE} "  # noqa: S608
-            "OR (state = 'FAILED' AND NOT refunded)) ORDER BY seq LIMIT ?"
-        )
-        return await self._all(sql, lambda row: (row["seq"], _order_of(row)), after, limit)
-
-    async def orders(
-        self,
-        owner: str,
-        *,
-        state: OrderState | None = None,
-        model_id: str | None = None,
-        user_address: str | None = None,
-        offset: int = 0,
-        limit: int = 20,
-    ) -> tuple[list[Order], int]:
-        """A page of an owner's orders, newest first, and how many there are."""
-        asked = {"state": state, "model_id": model_id, "user_address": user_address}
-        chosen = {name: value for name, value in asked.items() if value is not None}
-        where = " AND ".join(["owner = ?", *(f"{name} = ?" for name in chosen)])
-        page = f"SELECT * FROM orders WHERE {where} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
-        total = f"SELECT count(*) AS n FROM orders WHERE {where}"  # noqa: S608
-        found = await self._all(page, _order_of, owner, *chosen.values(), limit, offset)
-        return found, await self._one(total, lambda row: int(row["n"]), owner, *chosen.values()) or 0
-
-    async def usage(self, owner: str, *, since: float) -> tuple[int, float]:
-        """How many orders were made at or after `since`, and when the first of them was, in unix seconds."""
-        sql = (
-            "SELECT count(*) AS n, coalesce(min(created_at), 0) AS first FROM orders "
-            "WHERE owner = ? AND created_at >= ?"
-        )
-        return await self._one(sql, lambda row: (row["n"], row["first"]), owner, since) or (0, 0.0)
-
-    async def config(self, order_id: str) -> bytes | None:
-        return await self._one('SELECT body FROM configs WHERE "order" = ?', lambda row: bytes(row["body"]), order_id)
-
     async def put_result(self, order_id: str, body: bytes) -> None:
         sql = 'INSERT OR REPLACE INTO results ("order", body) VALUES (?, ?)'
         await self._database.write(lambda c: c.execute(sql, (order_id, body)))
-
-    async def result(self, order_id: str) -> bytes | None:
-        return await self._one('SELECT body FROM results WHERE "order" = ?', lambda row: bytes(row["body"]), order_id)
-
-    async def history(self, order_id: str) -> list[OrderEvent]:
-        return await self._all('SELECT * FROM events WHERE "order" = ? ORDER BY seq', _event_of, order_id)
-
-    async def events(
-        self, after: int, *, owner: str | None = None, order: str | None = None, limit: int = 1000
-    ) -> list[OrderEvent]:
-        """The history behind position `after`: of all orders, of an owner's, or of one order."""
-        if order is not None:
-            sql = 'SELECT * FROM events WHERE "order" = ? AND seq > ? ORDER BY seq LIMIT ?'
-            return await self._all(sql, _event_of, order, after, limit)
-        if owner is not None:
-            sql = "SELECT * FROM events WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?"
-            return await self._all(sql, _event_of, owner, after, limit)
-        return await self._all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", _event_of, after, limit)
-
-    async def last_event(self) -> int:
-        """The newest position in the history of all orders."""
-        return await self._one("SELECT coalesce(max(seq), 0) AS seq FROM events", lambda row: int(row["seq"])) or 0
-
-    async def counts(self) -> dict[str, int]:
-        """Orders by state."""
-        rows = await self._all("SELECT state, count(*) AS n FROM orders GROUP BY state", lambda row: (row[0], row[1]))
-        return dict(rows)
 
     # the chain's side
 
@@ -227,9 +144,6 @@ class GatewayStore(Members, Deliveries, OutboxWriter):
             "ORDER BY seq"
         )
         return await self._all(sql, intent_of)
-
-    async def cursor(self) -> tuple[int, Hash] | None:
-        return await self._one("SELECT number, hash FROM cursor", lambda row: (row["number"], Hash(row["hash"])))
 
     async def set_cursor(self, block: Block) -> None:
         sql = "INSERT OR REPLACE INTO cursor (only, number, hash) VALUES (1, ?, ?)"
@@ -252,7 +166,7 @@ def _first(connection: sqlite3.Connection, owner: str, key: str, fingerprint: st
         return None
     if row["fingerprint"] != fingerprint:
         raise StoreError("this Idempotency-Key was used for another request", code="gateway.reused_key")
-    return _order_of(connection.execute("SELECT * FROM orders WHERE id = ?", (row["order"],)).fetchone())
+    return order_of(connection.execute("SELECT * FROM orders WHERE id = ?", (row["order"],)).fetchone())
 
 
 def _made(connection: sqlite3.Connection, owner: str, since: float) -> int:
@@ -261,7 +175,7 @@ def _made(connection: sqlite3.Connection, owner: str, since: float) -> int:
 
 
 def _live(connection: sqlite3.Connection, owner: str) -> int:
-    sql = f"SELECT count(*) FROM orders WHERE owner = ? AND {_LIVE}"  # noqa: S608
+    sql = f"SELECT count(*) FROM orders WHERE owner = ? AND {LIVE}"  # noqa: S608
     return int(connection.execute(sql, (owner,)).fetchone()[0])
 
 
@@ -287,14 +201,4 @@ def _note(connection: sqlite3.Connection, order: Order, kind: str, detail: Value
 
 
 def _values(order: Order) -> Values:
-    return {name: getattr(order, name) for name in _COLUMNS} | {"payment": str(order.payment)}
-
-
-def _order_of(row: Row) -> Order:
-    values = {name: row[name] for name in _COLUMNS}
-    values |= {"state": OrderState(row["state"]), "payment": int(row["payment"])}
-    return Order(**values | {"pinned": bool(row["pinned"]), "refunded": bool(row["refunded"])})
-
-
-def _event_of(row: Row) -> OrderEvent:
-    return OrderEvent(row["seq"], row["order"], row["owner"], row["at"], row["kind"], json.loads(row["detail"]))
+    return {name: getattr(order, name) for name in COLUMNS} | {"payment": str(order.payment)}

@@ -16,6 +16,7 @@ from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.rates import Rates
 from ogpu_provider.gateway.signin import SignIn
 from ogpu_provider.gateway.streams import Streams
+from ogpu_provider.store.order_reader import WholeOrder
 from ogpu_provider.store.orders import GatewayStore
 
 
@@ -50,6 +51,13 @@ class Api:
         if order is None:
             raise Problem(404, "task.unknown", "no such task")
         return order
+
+    async def whole(self, key: ApiKey, task_id: str) -> WholeOrder:
+        """As `own`, with everything that there is to know of it."""
+        found = await self.store.whole(task_id, key.id, self.desk.effects(task_id))
+        if found is None:
+            raise Problem(404, "task.unknown", "no such task")
+        return found
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -60,15 +60,14 @@ class Pages:
         if key is None:
             return _back()
         try:
-            order = await self._api.own(key, task_id)
+            whole = await self._api.whole(key, task_id)
         except Problem as problem:
             return await self._list(key, 1, problem=problem.detail, status=problem.status)
-        body = await self._api.store.result(order.id)
-        history, sent = await self._api.store.history(order.id), await self._api.desk.transactions(order)
+        body = whole.result
         return _shown(
             "task.html",
-            task=whole_task(order, self._api.currency, None, history, sent),
-            over=order.state.over,
+            task=whole_task(whole, self._api.currency),
+            over=whole.order.state.over,
             result=None if body is None else body[:SHOWN].decode(errors="replace"),
             writes="tasks:write" in key.scopes,
             name=key.name,

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from ogpu_provider.domain.documents import read_json
-from ogpu_provider.domain.order import ApiKey, Order, OrderState
+from ogpu_provider.domain.order import ApiKey, OrderState
 from ogpu_provider.gateway.documents import (
     Logs,
     TaskPage,
@@ -20,8 +19,6 @@ from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.routes.context import Api, refusals
 from ogpu_provider.gateway.routes.prefer import Preferred, waited
 
-INLINE = 64 << 10
-"""Bytes of a result that is shown inside its task."""
 _NEWEST = 1 << 62
 
 
@@ -53,9 +50,9 @@ def add(app: FastAPI, api: Api) -> None:
     @app.get("/api/tasks/{task_id}", responses=refusals(404), tags=["tasks"])
     async def get_task(key: Reader, task_id: str, response: Response, prefer: Preferred = "") -> WholeTask:
         """One task with its timeline and transactions. `Prefer: wait=N` waits up to 60 s for its end."""
-        order = await waited(api, await api.own(key, task_id), prefer, response)
-        history, sent = await api.store.history(order.id), await api.desk.transactions(order)
-        return whole_task(order, api.currency, await _inline(api, order), history, sent)
+        if prefer:
+            await waited(api, await api.own(key, task_id), prefer, response)
+        return whole_task(await api.whole(key, task_id), api.currency)
 
     @app.get(
         "/api/tasks/{task_id}/results",
@@ -101,10 +98,3 @@ def _events(api: Api, key: ApiKey, order: str | None, after: int) -> StreamingRe
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     lines = api.streams.open(key.id, order, min(after, _NEWEST))
     return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
-
-
-async def _inline(api: Api, order: Order) -> Any:
-    if order.state is not OrderState.COMPLETED:
-        return None
-    body = await api.store.result(order.id)
-    return read_json(body) if body is not None and len(body) <= INLINE else None
