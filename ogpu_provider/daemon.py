@@ -186,6 +186,7 @@ class Daemon:
             endpoints=rpc.health,
             metrics=self.metrics,
             started_at=self.clock.now(),
+            traffic=self._runtime.traffic,
         )
         self._census = Census(self.ports, self._conductor, self._intake)
         self._witness = CrossCheck(rpc, network, self.clock, self._intake.disprove, costs=self._intake.costs)

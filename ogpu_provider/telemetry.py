@@ -117,6 +117,9 @@ class Metrics:
         self.stage_seconds = Histogram("stage_seconds", "Seconds in a stage", ["stage"], "ogpu", registry=r)
         self.rpc_calls = Counter("rpc_calls", "Calls of the RPC endpoint", ["method"], "ogpu", registry=r)
         self.rpc_errors = Counter("rpc_errors", "Failed calls of it", ["method", "code"], "ogpu", registry=r)
+        self.source_bytes = Gauge(
+            "source_bytes", "Bytes of a source's containers", ["source", "direction"], "ogpu", registry=r
+        )
         self.transactions = Counter("transactions", "Transactions", ["effect", "outcome"], "ogpu", registry=r)
         self.head_block = Gauge("head_block", "Newest block heard of", namespace="ogpu", registry=r)
 

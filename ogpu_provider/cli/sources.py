@@ -1,6 +1,9 @@
 """`ogpu-provider sources`: what we serve, and what not."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
@@ -12,6 +15,9 @@ from ogpu_provider.cli.screen import at, document, printable, table
 from ogpu_provider.domain.errors import ControlError
 from ogpu_provider.domain.units import Address, coin
 
+if TYPE_CHECKING:
+    from ogpu_provider.domain.source import ServedSource
+
 app = cyclopts.App(name="sources", help="The sources this provider serves, or would.")
 
 SourceAddress = Annotated[str, Parameter(help="Address of the source.")]
@@ -21,12 +27,10 @@ SourceAddress = Annotated[str, Parameter(help="Address of the source.")]
 @app.default
 async def list_sources(*, json: AsJson = False, config: ConfigFile = None) -> None:
     """List sources with their state, and why one cannot be served."""
-    from ogpu_provider.control.report import source_document
-
     async with journal.opened(config) as reader:
         found = await reader.sources()
     if json:
-        document([source_document(source) for source in found])
+        document(await _documents(found, config))
         return
     rows = [
         (
@@ -42,6 +46,17 @@ async def list_sources(*, json: AsJson = False, config: ConfigFile = None) -> No
         for s in found
     ]
     table(("SOURCE", "NAME", "STATE", "AS", "REGISTERED", "PAYS FROM", "UPDATED", "REASON"), rows)
+
+
+async def _documents(found: Sequence["ServedSource"], config: Path | None) -> list[dict[str, Any]]:
+    """From the running daemon, which knows their traffic, too; from the journal where there is none, or it is mute."""
+    from ogpu_provider.control.report import source_document
+
+    running: dict[str, dict[str, Any]] = {}
+    with suppress(ControlError):
+        status = await daemon_of(config).ask("status")
+        running = {document["address"]: document for document in status["sources"]}
+    return [running.get(source.address) or source_document(source) for source in found]
 
 
 @app.command

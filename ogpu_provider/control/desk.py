@@ -19,13 +19,16 @@ from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.sources import SourceKeeper
 from ogpu_provider.runtime.compose.rules import WAIVABLE
+from ogpu_provider.runtime.egress.table import Traffic
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.telemetry import Metrics
 
 
 @dataclass
 class Desk:
-    """`heard_at` (monotonic) is when the last block came in; `endpoints` says how each of them is."""
+    """`heard_at` (monotonic) is when the last block came in; `endpoints` says how each of them is; `traffic` is counted
+    by the egress rules.
+    """
 
     network: str
     ports: Ports
@@ -37,6 +40,7 @@ class Desk:
     endpoints: Callable[[], Sequence[EndpointHealth]]
     metrics: Metrics
     started_at: float
+    traffic: Callable[[], Mapping[Address, Traffic]] = dict
     heard_at: float | None = None
     verbs: Mapping[str, Verb] = field(init=False)
 
@@ -58,7 +62,7 @@ class Desk:
         self.heard_at = self.ports.clock.monotonic()
 
     async def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        waits = self.conductor.waits()
+        waits, traffic = self.conductor.waits(), self.traffic()
         live = await self.ports.journal.live()
         self.metrics.tasks_live.set(len(live))
         return {
@@ -72,7 +76,7 @@ class Desk:
             "rpc": report.rpc_document(self.account, self.endpoints()),
             "account": report.account_document(self.account),
             "capacity": report.capacity_document(self.scheduler.snapshot(), self.scheduler.host),
-            "sources": [report.source_document(source) for source in self.ports.book.all()],
+            "sources": [report.source_document(each, traffic.get(each.address)) for each in self.ports.book.all()],
             "live": [report.task_document(task, waits.get(task.address, "")) for task in live],
             "open_transactions": [report.intent_document(row) for row in await self.ports.journal.open_intents()],
             **await self._orders(),
@@ -100,6 +104,9 @@ class Desk:
 
     async def _metrics(self, _: Mapping[str, Any]) -> str:
         self.metrics.tasks_live.set(len(await self.ports.journal.live()))
+        for source, seen in self.traffic().items():
+            self.metrics.source_bytes.labels(source, "sent").set(seen.sent)
+            self.metrics.source_bytes.labels(source, "received").set(seen.received)
         return self.metrics.text()
 
     async def _pause(self, _: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import coin
 from ogpu_provider.domain.wish import Want
+from ogpu_provider.runtime.egress.table import Traffic
 from ogpu_provider.scheduler.ledger import LedgerSnapshot
 from ogpu_provider.store.reader import SqliteReader
 
@@ -28,7 +29,8 @@ def approval_document(approval: Approval) -> dict[str, Any]:
     return asdict(approval) | {"images": list(approval.images), "waived": list(approval.waived)}
 
 
-def source_document(source: ServedSource) -> dict[str, Any]:
+def source_document(source: ServedSource, traffic: Traffic | None = None) -> dict[str, Any]:
+    """`traffic`: what the daemon's rules have counted of its containers; unknown to the journal."""
     return {
         "address": source.address,
         "name": source.name or None,
@@ -41,6 +43,8 @@ def source_document(source: ServedSource) -> dict[str, Any]:
         "code": source.code or None,
         "reason": source.reason or None,
         "updated_at": source.updated_at,
+        "bytes_sent": traffic.sent if traffic else None,
+        "bytes_received": traffic.received if traffic else None,
     }
 
 

@@ -26,6 +26,7 @@ from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.contract import OpenApiContract
 from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.doors import free_port
+from ogpu_provider.runtime.egress.table import Traffic
 from ogpu_provider.runtime.logs import TaskLogs
 
 log = structlog.get_logger()
@@ -167,6 +168,10 @@ class Processes:
 
     async def read_log(self, task: Address) -> str:
         return await self._logs.read(task)
+
+    def traffic(self) -> dict[Address, Traffic]:
+        """Nothing counts what processes send."""
+        return {}
 
     async def aclose(self) -> None:
         for source in list(self._children):

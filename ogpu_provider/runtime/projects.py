@@ -29,6 +29,7 @@ from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.contract import OpenApiContract
 from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.egress.guard import Guard
+from ogpu_provider.runtime.egress.table import Traffic
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.images import Images
 from ogpu_provider.runtime.launch import Launch
@@ -218,6 +219,10 @@ class Projects:
 
     async def read_log(self, task: Address) -> str:
         return await self._logs.read(task)
+
+    def traffic(self) -> dict[Address, Traffic]:
+        """Bytes by source, as of the guard's last look; empty where no rules count them."""
+        return self._guard.traffic() if self._guard is not None else {}
 
     async def aclose(self) -> None:
         """Close connections; containers keep running."""

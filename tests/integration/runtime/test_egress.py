@@ -164,7 +164,7 @@ async def test_the_default_policy_from_inside_a_container(bench: Bench) -> None:
         await asyncio.wait_for(bench.host.inbox.arrived.wait(), 20)
         assert await bench.guard.verify() == ""
         assert await problem(INSTANCE, [SOURCE, OTHER]) == ""
-        counted = bench.guard.traffic()[SOURCE]
+        counted = bench.host.projects.traffic()[SOURCE]
         assert counted.sent > 1000
         assert counted.received > 0
         # without the rules everything answers: it was they that kept it away

@@ -12,6 +12,7 @@ from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.source import SourceState
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import COIN
+from ogpu_provider.runtime.egress.table import Traffic
 from tests.fakes.clock import settle
 from tests.unit.control.desk import MASTER, WELL, open_office
 from tests.unit.pipeline.stage import Outside, serving
@@ -57,6 +58,23 @@ async def test_status_tells_what_is_going_on(outside: Outside) -> None:
         (planned,) = found["open_transactions"]
         assert (planned["effect"], planned["subject"]) == ("attempt", task)
         assert (found["paused_since"], found["draining"]) == (None, None)
+
+
+async def test_what_the_rules_counted_is_told_of_each_source(outside: Outside) -> None:
+    counted, other = outside.source(), outside.source()
+    async with open_office(outside) as office:
+        await settle()
+        before = await ask(office.desk, "status")
+        office.desk.traffic = lambda: {counted: Traffic(sent=7, received=11)}
+        shown = await ask(office.desk, "status")
+        text = await office.desk.verbs["metrics"]({})
+    figures = [
+        {row["address"]: (row["bytes_sent"], row["bytes_received"]) for row in found["sources"]}
+        for found in (before, shown)
+    ]
+    assert figures == [{counted: (None, None), other: (None, None)}, {counted: (7, 11), other: (None, None)}]
+    assert f'ogpu_source_bytes{{direction="sent",source="{counted}"}} 7.0' in str(text)
+    assert f'ogpu_source_bytes{{direction="received",source="{counted}"}} 11.0' in str(text)
 
 
 async def test_a_node_that_is_down_keeps_the_last_reading(outside: Outside) -> None:
