@@ -29,7 +29,7 @@ of this program's own files and makes its folder, nothing else; every fix can be
 `register` runs the checks of the topics machine, engine, gpu, chain and services, and goes on without errors, or
 over warnings with `--accept-warnings`.
 
-No image is fetched for the two checks that start a container: it has an empty file system, this host's programs
+No image is fetched for the checks that start a container: it has an empty file system, this host's programs
 read-only in it, no capabilities, and is removed at once.
 """
 

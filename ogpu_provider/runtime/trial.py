@@ -29,11 +29,14 @@ _PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A line for bash, and what the container gets: NVIDIA device ids, device files of the host."""
+    """A line for bash, and what the container gets: NVIDIA device ids, device files of the host. `runtime`: the
+    engine's, by name; empty for its own choice.
+    """
 
     script: str
     nvidia: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ def _run(api: Any, trial: Trial, words: Sequence[str], seconds: float) -> Outcom
         mem_limit=_MEMORY,
         devices=[f"{node}:{node}:rwm" for node in trial.nodes],
         device_requests=requests if trial.nvidia else None,
+        runtime=trial.runtime or None,
         extra_hosts={"host.docker.internal": "host-gateway"},
     )
     row = api.create_container(f"{_IMAGE}:{_TAG}", list(words), host_config=host, labels={LABEL: "yes"})

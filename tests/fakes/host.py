@@ -160,6 +160,15 @@ class FakeMachine:
         return self.listener
 
 
+HARDENED = """CapEff:\t0000000000000000
+NoNewPrivs:\t1
+Seccomp:\t2
+uids 0 0 4294967295
+kernel Linux version 6.18.0
+"""
+"""What the trial of isolation prints in an ordinary container."""
+
+
 class FakeEngine:
     def __init__(self) -> None:
         self.about = EngineFacts(
@@ -186,6 +195,7 @@ class FakeEngine:
         self.no_compose: ProviderError | None = None
         self.gpu_outcome = Outcome(0, f"GPU 0: NVIDIA H100 (UUID: {UUID})\n")
         self.callback_outcome: Outcome | ProviderError = Outcome(0, "reached\n")
+        self.levels = {"": Outcome(0, HARDENED)}
         self.trials: list[Trial] = []
         self.open = ""
 
@@ -207,6 +217,8 @@ class FakeEngine:
     async def trial(self, trial: Trial) -> Outcome:
         self.trials.append(trial)
         outcome = self.gpu_outcome if trial.nvidia else self.callback_outcome
+        if "uid_map" in trial.script:
+            outcome = self.levels[trial.runtime]
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome

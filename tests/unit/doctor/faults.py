@@ -16,7 +16,7 @@ from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.runtime.trial import Outcome
 from ogpu_provider.scheduler.reading import DeviceReading, Reading
-from tests.fakes.host import DATA, GIB, PROVIDER, ROOT_DIR, SOURCE, UUID, FakeHost, directory, file, source
+from tests.fakes.host import DATA, GIB, HARDENED, PROVIDER, ROOT_DIR, SOURCE, UUID, FakeHost, directory, file, source
 
 E, W, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 OTHER = Address("0x" + "0" * 39 + "6")
@@ -475,6 +475,39 @@ def firewall(host: FakeHost) -> None:
 @fault("callback_from_container", E, "refused")
 def connection_refused(host: FakeHost) -> None:
     host.engine.callback_outcome = Outcome(1, "bash: connect: Connection refused")
+
+
+@fault("isolation_levels", E, "no runtime runsc")
+def gvisor_that_nobody_installed(host: FakeHost) -> None:
+    host.set(runtime={"isolation": "gvisor"})
+
+
+@fault("isolation_levels", E, "its kernel is Linux version 6.18.0")
+def gvisor_that_is_none(host: FakeHost) -> None:
+    host.set(sources={"serve": "all", "isolation": {SOURCE: "gvisor"}})
+    host.engine.about = replace(host.engine.about, runtimes=(*host.engine.about.runtimes, "runsc"))
+    host.engine.levels["runsc"] = Outcome(0, HARDENED)
+
+
+@fault("isolation_levels", E, "root in it is root here")
+def remapped_by_its_own_word_only(host: FakeHost) -> None:
+    host.set(runtime={"isolation": "user-namespace"})
+    host.engine.about = replace(host.engine.about, security=("name=userns",))
+
+
+@fault("isolation_levels", E, "capabilities 00000000a80425fb")
+def capabilities_in_spite_of_all(host: FakeHost) -> None:
+    host.engine.levels[""] = Outcome(0, HARDENED.replace("0000000000000000", "00000000a80425fb"))
+
+
+@fault("isolation_levels", E, "NoNewPrivs 0")
+def new_privileges_in_spite_of_all(host: FakeHost) -> None:
+    host.engine.levels[""] = Outcome(0, HARDENED.replace("Privs:\t1", "Privs:\t0"))
+
+
+@fault("isolation_levels", E, "ended with 125")
+def a_container_that_does_not_start(host: FakeHost) -> None:
+    host.engine.levels[""] = Outcome(125, "no space left on device")
 
 
 @fault("egress_rules", E, "no rules for")
