@@ -16,6 +16,7 @@ from itertools import islice
 
 import structlog
 
+from ogpu_provider.chain.contracts import Malformed
 from ogpu_provider.chain.courier import Courier
 from ogpu_provider.chain.desk import Desk, filler
 from ogpu_provider.chain.flights import Flight, Flights
@@ -243,7 +244,7 @@ class Upkeep:
         """Whether its effect is there. What the contract does not say is taken as no."""
         try:
             return await self._present(intent)
-        except RpcRejected:
+        except (RpcRejected, Malformed):  # no contract at all: its block was undone
             return False
 
     def _deep(self, block_number: int) -> bool:

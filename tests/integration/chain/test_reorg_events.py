@@ -269,3 +269,61 @@ async def undo_and_publish_again(path: Path, event: Event, depth: int) -> None:
             await rpc.call("eth_sendRawTransaction", raw)
         await path.until(event.back, f"the event counts again, {depth} deep", blocks=1)
     await path.heard()
+
+
+async def test_work_on_a_task_that_never_comes_back_ends_and_frees_what_it_held(host: Host) -> None:
+    """Attempted already: the attempt is sent again, and reverts, because there is no such task any more."""
+    async with a_path(host) as path:
+        source = await path.source()
+        path.answers(source, False)
+        await path.registered(source)
+        await path.ready(source)
+        for depth in DEPTHS:
+            await path.mine(DEEP)
+            task = Address(await host.network.task(source, COIN // 100, LONG))
+            stage = Stage(path, source)
+            await path.until(stage.state(task, TaskState.EXECUTING), "it is at work")
+            await path.mine(depth - 1)
+            await path.heard()
+            await host.rpc.call("anvil_reorg", depth, [])
+            await path.until(stage.state(task, TaskState.FAILED), f"it is given up, {depth} deep", blocks=1)
+            row = await path.row(task)
+            assert row is not None
+            assert row.code == "chain.undone"
+            assert not any(holder.startswith("task:") for holder in path.daemon.leases)
+            assert await host.logged(task) == []
+            await host.network.task(source, COIN // 100, LONG)  # takes the address, and is left alone for it
+
+
+async def test_a_promise_of_an_agent_that_is_undone_is_made_anew_by_ourselves(host: Host) -> None:
+    """It was at work on the agent's word; the agent's transaction never comes back."""
+    async with a_path(host) as path:
+        source = await path.source()
+        path.answers(source, False)
+        await path.registered(source)
+        await path.ready(source)
+        network = host.network
+        for depth in DEPTHS:
+            busy = Address(await network.task(source, COIN // 100, LONG))
+            stage = Stage(path, source)
+            await path.until(stage.state(busy, TaskState.EXECUTING), "the slot is busy")
+            task = await stage.waiting()
+            await path.mine(DEEP)
+            await network.attempt(task, network.provider, by=network.agent)
+            await path.until(stage.obliged(task, True), "it is an obligation")
+            assert path.outside.runtime.deliver is not None
+            await path.outside.runtime.deliver(source, busy, b"{}")  # its slot is free now
+            await path.until(stage.state(task, TaskState.EXECUTING), "it is at work")
+            assert await host.store.intent(host.chain.intent_attempt(task, 0, 0.0).key) is None
+            await path.mine(depth - 1)
+            await path.heard()
+            await host.rpc.call("anvil_reorg", depth, [])
+
+            async def promised(task: Address = task) -> bool:
+                return "Attempted" in await host.logged(task)
+
+            await path.until(promised, f"it is promised again, {depth} deep", blocks=1)
+            await path.outside.runtime.deliver(source, task, b"{}")
+            await path.until(stage.state(task, TaskState.SETTLED), f"it is paid, {depth} deep", blocks=1)
+            seen = await host.logged(task)
+            assert (seen.count("Attempted"), seen.count("ResponseSubmitted")) == (1, 1), depth

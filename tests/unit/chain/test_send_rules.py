@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from ogpu_provider.chain.contracts import Malformed
 from ogpu_provider.chain.fees import START_GAS
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.wire import Call, JsonRpcError
@@ -607,16 +608,21 @@ async def test_an_attempt_on_behalf_of_somebody_else_says_nothing_of_ours() -> N
         assert world.asked == [intent(1).key], "and of our attempt nothing about our response"
 
 
-async def test_a_contract_that_does_not_say_is_no_effect() -> None:
+@pytest.mark.parametrize("error", [RpcRejected("execution reverted"), Malformed("", code="chain.empty_answer")])
+async def test_a_contract_that_does_not_say_or_is_gone_is_no_effect(error: Exception) -> None:
     world = World()
     await world.store.plan(intent(1), at=world.clock.now())
 
     async def refuse(one: Intent) -> bool:
-        raise RpcRejected("execution reverted")
+        raise error
 
     world.is_present = refuse  # type: ignore[method-assign]
     async with world.running():
         assert await world.state(intent(1)) is _S.SENT
+        await world.mine()
+        world.node.undo()
+        await world.mine(8)
+        assert await world.state(intent(1)) is _S.CONFIRMED, "what others' contracts say holds nothing up"
 
 
 async def test_a_sender_that_can_ask_nobody_about_effects_sends() -> None:
