@@ -5,6 +5,14 @@ cannot answer 'no logs'. What was missed is read by ranges whose ends the node h
 blocks: behind one address there may be several nodes, and one that lags answers a range with what it has, so those
 are read by their hashes too. Blocks hang together by their parents' hashes; where they do not, the watcher goes back
 to the last block that is still on the chain, and says that everything above it is undone.
+
+    cursor ──on the chain──▶ CATCH UP ──16 blocks below──▶ WALK ──▶ FOLLOW ◀─────────────┐
+      │                      by ranges      the head     by hash    │ │ └─ next block ───┘
+      └─ gone ─┐                 ▲                                  │ └─ a gap ──▶ CATCH UP
+               ▼                 │                                  │
+             REWIND ── undo ─────┘ ◀── a parent's hash differs ─────┤     (in CATCH UP and WALK too)
+                                                                    └─ silence, or an error ──▶ pause, subscribe anew
+                                                                       or ask for the newest block, CATCH UP
 """
 
 import asyncio
