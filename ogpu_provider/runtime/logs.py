@@ -11,15 +11,19 @@ from pathlib import Path
 from ogpu_provider.domain.units import Address
 
 LIMIT = 256 * 1024
+KEPT = 2000
+"""So many tasks' logs stay, the newest: half a gigabyte at most."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.?)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _TASK = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 class TaskLogs:
-    def __init__(self, directory: Path, limit: int = LIMIT) -> None:
+    def __init__(self, directory: Path, limit: int = LIMIT, *, kept: int = KEPT) -> None:
         self._directory = directory
         self._limit = limit
+        self._kept = kept
+        self._written = 0
 
     @property
     def limit(self) -> int:
@@ -54,9 +58,22 @@ class TaskLogs:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.decode(errors="ignore").encode())
             Path(name).replace(path)
+            self._forget()
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+    def _forget(self) -> None:
+        """The oldest go, a tenth at once, so that the folder is not read for each task."""
+        self._written += 1
+        if self._written % max(1, self._kept // 10) != 1 % max(1, self._kept // 10):
+            return
+        ages = []
+        for path in self._directory.glob("0x*.log"):
+            with contextlib.suppress(FileNotFoundError):
+                ages.append((path.stat().st_mtime_ns, path))
+        for _, path in sorted(ages)[: max(0, len(ages) - self._kept)]:
+            path.unlink(missing_ok=True)
 
 
 def clean(output: bytes) -> str:

@@ -36,11 +36,11 @@ from ogpu_provider.runtime.launch import Launch
 from ogpu_provider.runtime.live import Live, adopted, labels_of
 from ogpu_provider.runtime.logs import TaskLogs
 from ogpu_provider.runtime.project_settings import ProjectSettings
-from ogpu_provider.runtime.reaper import Reaper
 from ogpu_provider.runtime.removal import remove
+from ogpu_provider.runtime.tidying import Tidying
 
 log = structlog.get_logger()
-GUARD_PAUSE_S = REAPER_PAUSE_S = 60.0
+GUARD_PAUSE_S = 60.0
 
 
 class Projects:
@@ -75,7 +75,7 @@ class Projects:
         self._locks: dict[Address, asyncio.Lock] = {}
         self._watching = False
         self._budget = RestartBudget(clock, settings.restarts)
-        self._reaper = Reaper(engine, settings.instance, clock, self._keeps, grace_s=settings.orphan_grace)
+        self.tidying = Tidying(engine, settings, images, clock, self._keeps)
 
     async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
         return admit(compose, environment, EXAMPLE, self._settings.limits, waived).devices
@@ -206,16 +206,8 @@ class Projects:
             await self._verify_guard()
 
     async def keep_tidy(self) -> None:
-        """Remove orphans, and images of ours where the disk is nearly full, every minute. Run as a service."""
-        while True:
-            await self._clock.sleep(REAPER_PAUSE_S)
-            with contextlib.suppress(EngineError):  # the engine does not answer: next time
-                await self.reap()
-                await self._images.collect()
-
-    async def reap(self) -> int:
-        """Remove what carries our label, belongs to no source that we run, and is older than the grace."""
-        return await self._reaper.reap(stop_grace=self._settings.stop_grace)
+        """Remove orphans, and images of ours where the disk is nearly full; measure caches. Run as a service."""
+        await self.tidying.run()
 
     async def read_log(self, task: Address) -> str:
         return await self._logs.read(task)

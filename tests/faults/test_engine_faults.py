@@ -217,7 +217,7 @@ class Life:
         with contextlib.suppress(EngineError):
             await projects.down(SOURCE)
         self.proxy.armed = None
-        await projects.reap()
+        await projects.tidying.reap()
 
     async def left(self) -> list[str]:
         """What is there of ours after the next look for orphans."""

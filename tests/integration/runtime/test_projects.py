@@ -130,13 +130,18 @@ async def test_two_daemons_do_not_meet(host: Host, image: str) -> None:
 
 async def test_named_volumes_outlive_a_project(host: Host, image: str) -> None:
     projects = host.projects()
-    with_cache = spec(image, 'volumes: ["cache:/cache"]', "volumes: {cache: }")
+    with_cache = spec(image, 'volumes: ["cache:/usr/local/bin"]', "volumes: {cache: }")
     await projects.up(with_cache)
     await projects.down(SOURCE)
     client = docker.APIClient(version="auto")
     names = [v["Name"] for v in client.volumes(filters={"label": f"ogpu.source={SOURCE}"})["Volumes"]]
     client.close()
     assert names == [f"ogpu-{host.settings.instance}-{SOURCE[2:].lower()}_cache"]
+    await projects.tidying.measure()
+    (cache,) = projects.tidying.caches
+    assert (cache.source, cache.volume) == (SOURCE, names[0])
+    assert cache.size is not None
+    assert cache.size > 10_000, "the image's own files at that place are copied into it"
     await projects.up(with_cache)
 
 

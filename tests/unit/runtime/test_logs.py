@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,19 @@ async def test_the_end_of_each_service_is_kept(tmp_path: Path) -> None:
     assert logs.path(TASK).stat().st_size <= 4096
     assert logs.path(TASK).stat().st_mode & 0o077 == 0
     assert await logs.read(Address("0x" + "00" * 20)) == ""
+
+
+async def test_only_the_newest_logs_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    logs = TaskLogs(tmp_path, kept=20)
+    tasks = [Address(f"0x{number:040x}") for number in range(60)]
+    for number, task in enumerate(tasks):
+        await logs.keep(task, [("app", b"x")])
+        os.utime(logs.path(task), (number, number))
+    left = [task for task in tasks if logs.path(task).exists()]
+    assert left == tasks[-len(left) :]
+    assert 20 <= len(left) <= 22
+    assert (tmp_path / "notes.txt").exists()
 
 
 @pytest.mark.parametrize("name", ["../../etc/cron.d/x", "0x12", "", TASK + "/x"])
