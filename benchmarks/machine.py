@@ -2,7 +2,8 @@
 
 The true intake, conductor, stages, sender, signing policy and journal (SQLite on disk, every commit synchronous). In
 memory: the chain, its contracts and pool, the pinning service, and containers that answer at once. Blocks come
-every 250 ms; a task counts when it is settled.
+every 250 ms; a task counts when it is settled. Log lines under `warning` are left out; `--log info` writes them to
+/dev/null, as the daemon would elsewhere. `--profile` says where the CPU time goes, and slows the run down.
 """
 
 import argparse
@@ -14,8 +15,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import structlog
-
+from benchmarks.profiling import profiled, shares
+from ogpu_provider import telemetry
 from ogpu_provider.chain.contracts import checksummed
 from ogpu_provider.chain.networks import named
 from ogpu_provider.domain.clock import SystemClock
@@ -105,10 +106,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--burst", type=int, default=100, help="tasks in one block")
+    parser.add_argument("--log", choices=("warning", "info"), default="warning")
+    parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    with tempfile.TemporaryDirectory(prefix="machine-") as folder:
-        print(json.dumps(asyncio.run(measure(Path(folder), args.tasks, args.burst)), indent=2))
+    with tempfile.TemporaryDirectory(prefix="machine-") as folder, open(os.devnull, "w") as nowhere:
+        telemetry.configure(level=args.log, format="json", stream=nowhere)
+        run = measure(Path(folder), args.tasks, args.burst)
+        if args.profile:
+            with profiled() as profiles:
+                figures = asyncio.run(run)
+            figures["percent_of_cpu_time"] = shares(profiles)
+        else:
+            figures = asyncio.run(run)
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

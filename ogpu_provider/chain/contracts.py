@@ -245,11 +245,28 @@ def unregister(nexus: Address, source: Address, provider: Address) -> Calldata:
 
 
 def attempt(nexus: Address, task: Address, provider: Address, payment: Wei) -> Calldata:
-    return Calldata(nexus, encode_call("Nexus.attempt", task, provider, payment))
+    """Encoded by hand, as the response: both stand between somebody's block and our answer to it."""
+    return Calldata(nexus, selector("Nexus.attempt") + _words(task, provider, payment))
 
 
 def submit_response(nexus: Address, task: Address, provider: Address, link: str, payment: Wei) -> Calldata:
-    return Calldata(nexus, encode_call("Nexus.submitResponse", (task, provider, link, payment)))
+    text = link.encode()
+    head = _words(32, task, provider, 4 * 32, payment, len(text))
+    return Calldata(nexus, selector("Nexus.submitResponse") + head + text + bytes(-len(text) % 32))
+
+
+def _words(*values: Address | int) -> bytes:
+    """Addresses and numbers, 32 bytes each. Raises ValueError, OverflowError for what is neither."""
+    return b"".join(
+        value.to_bytes(32, "big") if isinstance(value, int) else bytes(12) + _address_bytes(value) for value in values
+    )
+
+
+def _address_bytes(address: Address) -> bytes:
+    raw = bytes.fromhex(address[2:])
+    if not address.startswith("0x") or len(raw) != 20:
+        raise ValueError(f"{address!r} is not an address")
+    return raw
 
 
 def announce_master(terminal: Address, master: Address) -> Calldata:

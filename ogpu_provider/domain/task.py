@@ -17,8 +17,9 @@ EXECUTING is entered before the container is called (intent before effect), so a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
 from types import MappingProxyType
 
 from ogpu_provider.domain.intent import Intent
@@ -116,12 +117,23 @@ class Task:
     code: str = ""
     reason: str = ""
 
+    def but(self, **changes: object) -> "Task":
+        """A copy with some fields changed. As dataclasses.replace, which takes twice as long. Raises KeyError."""
+        values = list(_values(self))
+        for name, value in changes.items():
+            values[_PLACES[name]] = value
+        return Task(*values)
+
     @property
     def lease(self) -> Lease | None:
         """What the task holds, None outside the HOLDING states."""
         if self.state not in HOLDING:
             return None
         return Lease(task_holder(self.address), self.slots, self.devices, self.source)
+
+
+_PLACES = {field.name: place for place, field in enumerate(fields(Task))}
+_values = attrgetter(*_PLACES)
 
 
 @dataclass(frozen=True, slots=True)

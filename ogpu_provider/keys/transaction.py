@@ -20,27 +20,34 @@ def signed(tx: TxRequest, key: PrivateKey) -> tuple[bytes, bytes]:
 
 def _dynamic(tx: TxRequest, tip_fee: int, key: PrivateKey) -> bytes:
     to, access = address_bytes(tx.to), list[Item]()
-    fields: list[Item] = [tx.chain_id, tx.nonce, tip_fee, tx.max_fee, tx.gas, to, tx.value, tx.data, access]
-    parity, r, s = _sign(key, b"\x02" + rlp(fields))
-    return b"\x02" + rlp([*fields, parity, r, s])
+    fields = _joined(tx.chain_id, tx.nonce, tip_fee, tx.max_fee, tx.gas, to, tx.value, tx.data, access)
+    parity, r, s = _sign(key, b"\x02" + _listed(fields))
+    return b"\x02" + _listed(fields + _joined(parity, r, s))
 
 
 def _legacy(tx: TxRequest, key: PrivateKey) -> bytes:
-    fields: list[Item] = [tx.nonce, tx.max_fee, tx.gas, address_bytes(tx.to), tx.value, tx.data]
-    parity, r, s = _sign(key, rlp([*fields, tx.chain_id, 0, 0]))
-    return rlp([*fields, 2 * tx.chain_id + 35 + parity, r, s])
+    fields = _joined(tx.nonce, tx.max_fee, tx.gas, address_bytes(tx.to), tx.value, tx.data)
+    parity, r, s = _sign(key, _listed(fields + _joined(tx.chain_id, 0, 0)))
+    return _listed(fields + _joined(2 * tx.chain_id + 35 + parity, r, s))
 
 
 def rlp(item: Item) -> bytes:
     """Recursive length prefix; numbers without leading zeros."""
     if isinstance(item, list):
-        body = b"".join(map(rlp, item))
-        return _prefix(0xC0, len(body)) + body
+        return _listed(_joined(*item))
     if isinstance(item, int):
         item = item.to_bytes((item.bit_length() + 7) // 8, "big")
     if len(item) == 1 and item[0] < 0x80:
         return item
     return _prefix(0x80, len(item)) + item
+
+
+def _joined(*items: Item) -> bytes:
+    return b"".join(map(rlp, items))
+
+
+def _listed(joined: bytes) -> bytes:
+    return _prefix(0xC0, len(joined)) + joined
 
 
 def _prefix(base: int, length: int) -> bytes:

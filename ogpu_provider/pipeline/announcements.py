@@ -5,8 +5,6 @@ chain says now is not known from what it no longer says. Of what the contracts d
 containers go), the opposite is done.
 """
 
-from collections import deque
-
 import structlog
 
 from ogpu_provider.domain import facts
@@ -29,7 +27,7 @@ class Announcements:
         self._ports = ports
         self._conductor = conductor
         self._keeper = keeper
-        self._facts: deque[Fact] = deque(maxlen=_REMEMBERED)
+        self._facts: dict[Fact, None] = {}
         self._unpromised: dict[Address, int] = {}
 
     def take(self, fact: Fact) -> None:
@@ -53,8 +51,9 @@ class Announcements:
                 self._ports.book.paired = False
             case _:
                 return
-        if fact not in self._facts:
-            self._facts.append(fact)
+        self._facts[fact] = None
+        if len(self._facts) > _REMEMBERED:
+            del self._facts[next(iter(self._facts))]
 
     async def undo(self, ancestor: Block, head: Block | None) -> None:
         """Every block above `ancestor` is undone; `head` was the newest of them."""
@@ -82,7 +81,7 @@ class Announcements:
     def _undone(self, above: int) -> list[Fact]:
         """The newest first; they are forgotten."""
         found = [fact for fact in self._facts if fact.origin.block_number > above]
-        self._facts = deque((fact for fact in self._facts if fact not in found), maxlen=_REMEMBERED)
+        self._facts = {fact: None for fact in self._facts if fact not in found}
         return found[::-1]
 
     async def _take_back(self, fact: Fact, head: int) -> None:

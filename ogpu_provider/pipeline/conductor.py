@@ -8,7 +8,6 @@ attempt's intent. A lease is held exactly while the saved state is one of HOLDIN
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import structlog
 
@@ -216,7 +215,7 @@ class Conductor:
         """`step`, and those behind it that touch nothing; and what is to be done once they are saved, if known."""
         steps = [step]
         while step.to in DECIDES:
-            task = replace(task, **step.changes, state=step.to)  # type: ignore[arg-type]
+            task = task.but(**step.changes, state=step.to)
             following = await self._step(task, 0)
             if not isinstance(following, Transition):
                 return steps, following
@@ -283,7 +282,7 @@ class Conductor:
         self._let_go(saved)
         before = task.state
         for step in steps:
-            self._tell(saved if step is steps[-1] else replace(saved, state=step.to), before)
+            self._tell(saved if step is steps[-1] else saved.but(state=step.to), before)
             before = step.to
         if task.state is TaskState.EXECUTING and saved.state is not TaskState.EXECUTING and self._group:
             self._group.create_task(self._keep_logs(task, called_at), name=f"logs {task.address}")

@@ -32,7 +32,7 @@ async def _act(conductor: Conductor, address: Address, decides: Sequence[Decide]
             taken, changes = 0, dict[str, object]()
             for one in rest:
                 taken += 1
-                outcome = one(replace(task, **changes) if changes else task)  # type: ignore[arg-type]
+                outcome = one(task.but(**changes) if changes else task)
                 if isinstance(outcome, Transition):
                     return replace(outcome, changes={**changes, **outcome.changes})
                 changes |= outcome or {}

@@ -19,7 +19,7 @@ GROUP = 256
 Work = Callable[[sqlite3.Connection], Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Piece:
     """`writes`: whether it needs a transaction that is durable; reads share a snapshot."""
 

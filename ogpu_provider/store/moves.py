@@ -25,13 +25,13 @@ def advance(task: Task, step: Transition, *, at: float, boot: str) -> tuple[Task
             _storable(task, changes)
     else:  # an obligation may bring a declined task back: what was said against it no longer holds
         changes = {"code": "", "reason": ""} | changes
-    moved = replace(task, **changes, state=step.to, version=task.version + 1, boot=boot, updated_at=at)  # type: ignore[arg-type]
+    moved = task.but(**changes, state=step.to, version=task.version + 1, boot=boot, updated_at=at)
     return moved, JournalLine(task.address, at, task.state, step.to, boot, step.reasons, detail(step))
 
 
 def amend(task: Task, changes: Mapping[str, object], *, at: float) -> Task:
     """The row after a change that is no step. Raises StoreError store.bad_change, .bad_value."""
-    return replace(task, **_checked(task, changes), version=task.version + 1, updated_at=at)  # type: ignore[arg-type]
+    return task.but(**_checked(task, changes), version=task.version + 1, updated_at=at)
 
 
 def first_line(task: Task) -> JournalLine:

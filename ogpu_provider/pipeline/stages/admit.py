@@ -1,7 +1,6 @@
 """SEEN -> ADMITTED | DECLINED: may we, should we, and is there room?"""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from ogpu_provider.domain.admission import Candidate
@@ -41,7 +40,7 @@ async def admit(task: Task, ports: Ports) -> Step:
         function, data, problem = _parse_config(config)
         if problem:
             return Transition(TaskState.DECLINED, known, (problem,))
-        task = replace(task, function=function, data=data)
+        task = task.but(function=function, data=data)
         known = _known(task)
     return await _decide(task, source, ports, now, give_up)
 
@@ -96,8 +95,7 @@ async def _read_chain(task: Task, params: SourceParams, ports: Ports) -> tuple[T
     fresh = task.version == 0 and task.boot == ports.boot and not task.obliged
     read = ports.chain.published if fresh else ports.chain.standing
     view = await read(task.address)
-    task = replace(
-        task,
+    task = task.but(
         payment=view.payment,
         expiry=view.expiry,
         config_url=view.config_url,

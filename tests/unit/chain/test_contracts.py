@@ -199,3 +199,22 @@ def test_nobody_is_none() -> None:
     assert contracts.present(A) == A
     with pytest.raises(ValueError):
         contracts.checksummed(Address("0x12"))
+
+
+@given(
+    st.binary(min_size=20, max_size=20),
+    st.binary(min_size=20, max_size=20),
+    st.text(max_size=200),
+    st.integers(0, 2**256 - 1),
+)
+def test_calldata_of_the_race_is_what_the_library_encodes(task: bytes, us: bytes, link: str, payment: int) -> None:
+    nexus, one, other = (contracts.checksummed("0x" + raw.hex()) for raw in (bytes(20), task, us))
+    assert contracts.attempt(nexus, one, other, payment).data == encode_call("Nexus.attempt", one, other, payment)
+    made = contracts.submit_response(nexus, one, other, link, payment)
+    assert made.data == encode_call("Nexus.submitResponse", (one, other, link, payment))
+
+
+@pytest.mark.parametrize("task", ["0x", "0x12", "11" * 21, "0x" + "1" * 42])
+def test_what_is_no_address_is_not_encoded(task: str) -> None:
+    with pytest.raises(ValueError):
+        contracts.attempt(contracts.checksummed("0x" + "11" * 20), Address(task), Address("0x" + "11" * 20), 1)
