@@ -55,6 +55,7 @@ CALLS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Source.getStatus": ((), ("uint8",)),
     "Source.getTaskCount": ((), ("uint256",)),
     "Source.getTasks": (("uint256", "uint256"), ("address[]",)),
+    "Source.tasks": (("uint256",), ("address",)),
     "Source.getRegistrantCount": ((), ("uint256",)),
     "Source.getRegistrantId": (("address",), ("uint256",)),
     "Source.registrants": (("uint256",), ("address",)),

@@ -1,9 +1,11 @@
 """Contract state, one request for each thing asked; and the calldata of what we want to do."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
+
+import structlog
 
 from ogpu_provider.chain import contracts
 from ogpu_provider.chain.contracts import Calldata, Malformed, decode_result, encode_call, present
@@ -16,6 +18,8 @@ from ogpu_provider.domain.facts import TaskView
 from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.source import Environment, SourceParams
 from ogpu_provider.domain.units import ZERO_ADDRESS, Address
+
+log = structlog.get_logger(__name__)
 
 _PAGE = 100  # items in one paged read
 _STATUSES = 50  # tasks looked at in one round trip
@@ -78,11 +82,8 @@ class ChainReader:
         if total == 0:
             return []
         longest = contracts.source_params(source, params, status).max_expiry_duration
-        every: Sequence[Address] = await self.read(source, "Source.getTasks", 0, total - 1)  # lower > 0 panics
-        newest = [task for task in reversed(every) if task != ZERO_ADDRESS][: self._task_limit]
         found: list[TaskView] = []
-        for start in range(0, len(newest), _STATUSES):
-            some = newest[start : start + _STATUSES]
+        async for some in self._newest_tasks(source, total):
             *statuses, expiry = await self.reads(
                 *((task, "Task.getStatus", ()) for task in some), (some[-1], "Task.getExpiryTime", ())
             )
@@ -92,6 +93,26 @@ class ChainReader:
             if decode_result("Task.getExpiryTime", expiry) + longest <= now:
                 break
         return found
+
+    async def _newest_tasks(self, source: Address, total: int) -> AsyncIterator[Sequence[Address]]:
+        """In portions. All at once if the node gives that: a lower bound above 0 panics; one by one where there are
+        more than it reads in one call."""
+        every: Sequence[Address] | None = None
+        try:
+            every = list(await self.read(source, "Source.getTasks", 0, total - 1))
+            total = len(every)
+        except (RpcRejected, Malformed) as err:
+            log.info("tasks_read_one_by_one", source=source, tasks=total, reason=str(err)[:200])
+        least = max(0, total - self._task_limit)
+        for upper in range(total, least, -_STATUSES):
+            places = range(upper - 1, max(least, upper - _STATUSES) - 1, -1)
+            if every is not None:
+                some = [every[place] for place in places]
+            else:
+                answers = await self.reads(*((source, "Source.tasks", (place,)) for place in places))
+                some = [decode_result("Source.tasks", answer) for answer in answers]
+            if live := [task for task in some if task != ZERO_ADDRESS]:
+                yield live
 
     async def _standings(self, tasks: Sequence[Address]) -> list[TaskView]:
         """One batch. `getAttempterId` is 0 for 'absent' and may be 0 for the first attempter too, so slot 0 is read

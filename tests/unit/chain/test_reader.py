@@ -165,6 +165,11 @@ async def test_the_past_of_a_busy_source_is_not_read() -> None:
     assert [view.address for view in found] == tasks[:-61:-1]
     assert sum(rpc.trips) < 3000
     assert len(rpc.trips) < 15
+    views[SOURCE, "Source.getTasks"] = lambda lower, upper: JsonRpcError("eth_call", -32000, "out of gas")
+    views[SOURCE, "Source.tasks"] = lambda place: tasks[place]
+    one_by_one = Views(views)
+    assert await reader(one_by_one).open_tasks(SOURCE) == found, "a list too long for one call is read from its end"
+    assert len(one_by_one.trips) < 20
 
 
 async def test_no_more_tasks_are_looked_at_than_allowed() -> None:
