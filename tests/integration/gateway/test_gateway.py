@@ -14,6 +14,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from standardwebhooks import Webhook
 
+from ogpu_provider.chain.contracts import topic
 from ogpu_provider.devnet import accounts
 from ogpu_provider.domain.facts import TaskStatus
 from tests.integration.gateway.world import Sink, World, running
@@ -273,6 +274,26 @@ async def test_what_rest_shows_is_what_the_chain_says(world: World) -> None:
     logs = (await world.http.get(f"/api/tasks/{task_id}/logs")).json()
     assert logs["origin"] == "chain"
     assert datetime.fromtimestamp(logs["lines"][0]["at"], UTC).year >= 2026
+
+
+async def test_a_publication_that_is_undone_is_made_again_and_once(world: World) -> None:
+    task_id = (await world.create()).json()["task_id"]
+    await world.published(task_id)
+    await world.rpc("anvil_reorg", 3, [])
+
+    async def again() -> str | None:
+        shown = (await world.http.get(f"/api/tasks/{task_id}")).json()
+        address: str = shown["chain"]["task"]
+        return address if await world.rpc("eth_getCode", address, "latest") != "0x" else None
+
+    task = await until(again, 60, "the task to be on the new chain")
+    await world.answer(task, {"result": 42})
+    done = await world.reaches(task_id, "COMPLETED")
+    terms = {"fromBlock": "0x0", "toBlock": "latest", "topics": [topic("Nexus.TaskPublished")]}
+    found = [log for log in await world.rpc("eth_getLogs", terms) if task.lower()[2:] in json.dumps(log).lower()]
+    (sent,) = done["transactions"]
+    assert [log["transactionHash"] for log in found] == [sent["hash"]]
+    assert (await world.http.get("/api/tasks", params={"status": "COMPLETED"})).json()["tasks"][0]["task_id"] == task_id
 
 
 async def test_a_task_that_nobody_answers_fails_and_is_refunded(world: World) -> None:
