@@ -243,7 +243,11 @@ class Socket:
         waiting = _Pending(number, method, asyncio.get_running_loop().create_future(), take)
         session.pending[number] = waiting
         self._counts[method] += 1
-        await session.ws.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
+        try:
+            await session.ws.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
+        except BaseException:
+            _forget(session, [waiting])
+            raise
         return waiting
 
 

@@ -15,7 +15,7 @@ from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.watcher import Watcher
 from ogpu_provider.chain.witness import CrossCheck
-from ogpu_provider.devnet.accounts import role
+from ogpu_provider.devnet.accounts import Account, role
 from ogpu_provider.devnet.deployment import COIN, deploy
 from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.node import Node
@@ -25,7 +25,7 @@ from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.units import Address
 from ogpu_provider.keys.policy import Policy
-from ogpu_provider.keys.signer import SecretKey, Signer
+from ogpu_provider.keys.signer import Rules, SecretKey, Signer
 from ogpu_provider.pipeline.ports import Head
 from ogpu_provider.store.memory import MemoryStore
 from tests.auditing import Auditor
@@ -69,10 +69,17 @@ async def twin(network: Network) -> set[Fact]:
 
 
 class Host:
-    """What a daemon joins around a pool, without the path: `kept` are the facts that were not undone."""
+    """What a daemon joins around a pool, without the path: `kept` are the facts that were not undone.
 
-    def __init__(self, pool: RpcPool, network: Network) -> None:
+    Sends as `account`, under `policy` where that is not the provider's own.
+    """
+
+    def __init__(
+        self, pool: RpcPool, network: Network, account: Account = PROVIDER, policy: Rules | None = None
+    ) -> None:
         self.pool = pool
+        self._account = account
+        self._policy = policy
         self.network = network
         self.there = devnet(network.url)
         self.chain = ChainReader(pool, self.there, ME)
@@ -99,8 +106,9 @@ class Host:
 
     @asynccontextmanager
     async def running(self, start: int = 0) -> AsyncIterator[None]:
-        key = SecretKey.from_hex(PROVIDER.private_key)
-        signer = Signer(key, Policy(self.there.chain_id, ME, self.there.nexus, self.there.terminal))
+        key = SecretKey.from_hex(self._account.private_key)
+        own = Policy(self.there.chain_id, key.address, self.there.nexus, self.there.terminal)
+        signer = Signer(key, self._policy or own)
         self.sender = Sender(self.pool, self.store, signer, SystemClock(), self.head, self.taken, confirmations=1)
         first = await self.network.rpc.call("eth_getBlockByNumber", hex(start), False)
         async with AsyncExitStack() as stack:

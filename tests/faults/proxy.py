@@ -37,6 +37,7 @@ class Proxy:
         self._fault: Fault | None = None
         self._methods: frozenset[str] = frozenset()
         self._rate = 1.0
+        self._left: int | None = None
         self._turn = 0
         self._port = 0
         self._transports: set[asyncio.Transport] = set()
@@ -85,8 +86,9 @@ class Proxy:
     def ws_url(self) -> str:
         return f"ws://127.0.0.1:{self._port}"
 
-    async def arm(self, fault: Fault, *methods: str, rate: float = 1.0) -> None:
-        self._fault, self._methods, self._rate = fault, frozenset(methods), rate
+    async def arm(self, fault: Fault, *methods: str, rate: float = 1.0, times: int | None = None) -> None:
+        """`rate`: the part of the calls that it hits; `times`: how many at most."""
+        self._fault, self._methods, self._rate, self._left = fault, frozenset(methods), rate, times
         if fault is Fault.REFUSE and self._site:
             await self._site.stop()
             self._site = None
@@ -166,8 +168,10 @@ class Proxy:
             await socket.send_str(text)
 
     def _strikes(self, method: str) -> bool:
-        if self._fault is None or (self._methods and method not in self._methods):
+        if self._fault is None or (self._methods and method not in self._methods) or self._left == 0:
             return False
+        if self._left is not None:
+            self._left -= 1
         if self._fault is Fault.ALTERNATE:
             self._turn += 1
             return self._turn % 2 == 0

@@ -141,7 +141,8 @@ async def test_a_working_provider_behind_every_fault_on_every_method(tmp_path: P
     assert sorted(verdict.attempts) == sorted(task.lower() for task in tasks)
     assert host.undone == 0
     assert set(proxy.asked) <= set(METHODS)
-    print(f"{len(cases)} cases, {sum(proxy.struck.values())} strikes, {len(tasks)} tasks, {len(host.denied)} facts denied")
+    strikes = sum(proxy.struck.values())
+    print(f"{len(cases)} cases, {strikes} strikes, {len(tasks)} tasks, {len(host.denied)} facts denied")
 
 
 def _shuffled(dice: random.Random, fault: Fault) -> list[str]:
