@@ -65,6 +65,7 @@ def source_policy(settings: Settings) -> SourcePolicy:
         listed=listed,
         denied=_addresses(settings.sources.deny),
         compose_change=OnChange(settings.sources.on_change),
+        idle_after=settings.sources.idle_after,
     )
 
 

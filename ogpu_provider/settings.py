@@ -80,6 +80,11 @@ class Sources(Section):
         description="A source's changed compose file: ask for `sources approve` before it runs; same-images: run one "
         "that passes the gate and names the same images; never: serve only the file that was first approved.",
     )
+    idle_after: Seconds | None = Field(
+        None,
+        description="Seconds without a task after which a source's containers go down where another source needs its "
+        "devices; unset: never.",
+    )
     egress: EgressPolicies = Field(
         {}, description='Per source, what its containers may reach, in place of runtime.egress: {"0x…" = "none"}.'
     )

@@ -31,6 +31,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want, Wish
 from ogpu_provider.pipeline.approvals import Approvals
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.warmth import Warmth
 
 log = structlog.get_logger()
 
@@ -40,7 +41,10 @@ METADATA_LIMIT = COMPOSE_LIMIT = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SourcePolicy:
-    """Which sources the operator wants: all of them, or a list; never the denied ones. Pauses in seconds."""
+    """Which sources the operator wants: all of them, or a list; never the denied ones. Pauses in seconds.
+
+    `idle_after`: see Warmth.
+    """
 
     serve_all: bool = False
     listed: frozenset[Address] = frozenset()
@@ -50,6 +54,7 @@ class SourcePolicy:
     at_once: int = 2
     register_timeout: float = 120.0
     compose_change: OnChange = OnChange.ASK
+    idle_after: float | None = None
 
     def wants(self, source: Address) -> bool:
         return source not in self.denied and (self.serve_all or source in self.listed)
@@ -79,6 +84,7 @@ class SourceKeeper:
         self._on_change = on_change
         self._on_ready = on_ready
         self._busy = busy
+        self._warmth = Warmth(ports.book, ports.clock, busy, idle_after=policy.idle_after)
         self._wakes: dict[Address, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
         self._composes: dict[Address, bytes] = {}
@@ -173,6 +179,7 @@ class SourceKeeper:
 
     def finished(self, address: Address) -> None:
         """One of its tasks is over: a source that is being left may be rid of its last."""
+        self._warmth.used(address)
         if address in self._leaving:
             self.changed(address)
 
@@ -277,6 +284,8 @@ class SourceKeeper:
             await self._register(address, environment)
         if self._row(address).state is SourceState.DROPPED or address in self._leaving:
             return
+        if self._row(address).state is not SourceState.READY:
+            self._warmth.used(address)
         ready = replace(row, state=SourceState.READY, registered=True, devices=devices, code="", reason="")
         await self._put(ready)
         log.info("source_ready", source=address, name=row.name, environment=environment.label, devices=devices)
@@ -287,6 +296,9 @@ class SourceKeeper:
     ) -> tuple[str, ...]:
         need = await self._ports.runtime.device_need(compose, environment, waived)
         devices = self._ports.scheduler.grant_devices(row.address, environment, need)
+        while devices is None and (cold := self._warmth.coldest(environment)):
+            await self._cool(cold, row.address)
+            devices = self._ports.scheduler.grant_devices(row.address, environment, need)
         if devices is None:
             text = f"needs {need} free {environment.label} device(s)"
             raise Unfit(text, code="capacity.devices", retry=Retry.LATER)
@@ -296,6 +308,17 @@ class SourceKeeper:
             self._ports.scheduler.release(source_holder(row.address))
             raise
         return tuple(device.id for device in devices)
+
+    async def _cool(self, address: Address, other: Address) -> None:
+        """Its project goes down, its devices go to the other; it asks for them again, and gets its turn."""
+        reason = f"it was idle, and its devices went to {other}"
+        await self._put(
+            replace(self._row(address), state=SourceState.UNFIT, code="source.cooled", reason=reason, devices=())
+        )
+        log.info("source_cooled", source=address, devices_for=other)
+        await self._ports.runtime.down(address)
+        self._ports.scheduler.release(source_holder(address))
+        self.changed(address)
 
     async def _leave(self, address: Address) -> None:
         if self._busy(address):
