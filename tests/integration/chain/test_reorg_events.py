@@ -251,6 +251,10 @@ async def test_an_event_that_is_undone_is_taken_back_and_one_that_comes_again_co
             if event.task is not None:
                 seen = await host.logged(event.task)
                 assert max(seen.count("Attempted"), seen.count("ResponseSubmitted")) <= 1, depth
+            if kind is facts.ResponseSubmitted:
+                assert event.task is not None
+                (tx,) = await host.store.signed(host.chain.intent_submit(event.task, "", 0, 0.0).key)
+                assert host.sends["0x" + tx.raw.hex()] == 2, "the same bytes once more"
 
 
 async def undo_and_publish_again(path: Path, event: Event, depth: int) -> None:
