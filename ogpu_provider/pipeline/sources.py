@@ -9,20 +9,17 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 import structlog
 
 from ogpu_provider.domain.approval import Approval, OnChange
-from ogpu_provider.domain.documents import read_json
-from ogpu_provider.domain.errors import EngineError, FetchError, ProviderError, Retry, RpcUnavailable
+from ogpu_provider.domain.errors import EngineError, ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.intent import Intent, IntentState
 from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.resources import Lease, source_holder
 from ogpu_provider.domain.source import (
     Environment,
     ServedSource,
-    SourceMetadata,
     SourceParams,
     SourceState,
     SourceStatus,
@@ -30,13 +27,11 @@ from ogpu_provider.domain.source import (
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want, Wish
 from ogpu_provider.pipeline.approvals import Approvals
+from ogpu_provider.pipeline.documents import SourceDocuments
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.warmth import Warmth
 
 log = structlog.get_logger()
-
-METADATA_LIMIT = COMPOSE_LIMIT = 256 * 1024
-"""Bytes; larger documents are refused unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +82,7 @@ class SourceKeeper:
         self._warmth = Warmth(ports.book, ports.clock, busy, idle_after=policy.idle_after)
         self._wakes: dict[Address, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._composes: dict[Address, bytes] = {}
+        self._documents = SourceDocuments(ports.content)
         self._limit = asyncio.Semaphore(policy.at_once)
         self._added: set[Address] = set()
         self._leaving: dict[Address, Want] = {}
@@ -270,7 +265,7 @@ class SourceKeeper:
         if environment is None or environment not in self._ports.scheduler.host.environments:
             raise Unfit(_no_environment(params, registered), code="environment.none")
         row = replace(self._row(address), params=params, environment=environment, registered=bool(registered))
-        name, compose = await self._documents(row, params, environment)
+        name, compose = await self._documents.fetch(row, params, environment)
         digest = hashlib.sha256(compose).hexdigest()
         row = replace(row, name=name, compose_sha256=digest)
         if not (self._row(address).state is SourceState.READY and self._row(address).compose_sha256 == digest):
@@ -359,43 +354,6 @@ class SourceKeeper:
             if row is None or row.state.open:
                 return candidate
             number += 1
-
-    async def _documents(self, row: ServedSource, params: SourceParams, environment: Environment) -> tuple[str, bytes]:
-        """Name and compose file, fetched; those of the last time while their host does not answer."""
-        try:
-            metadata = await self._metadata(params)
-            compose = await self._compose(metadata, environment)
-        except FetchError as error:
-            kept = self._composes.get(row.address)
-            if kept is None or error.retry is Retry.NEVER:
-                raise
-            log.warning("source_documents_unread", source=row.address, code=error.code, error=str(error))
-            return row.name, kept
-        self._composes[row.address] = compose
-        return metadata.name, compose
-
-    async def _metadata(self, params: SourceParams) -> SourceMetadata:
-        body = await self._ports.content.get(params.metadata_url, limit=METADATA_LIMIT)
-        try:
-            document: Any = read_json(body)
-        except (ValueError, RecursionError) as error:
-            text = f"the source's metadata is not JSON: {error}"
-            raise FetchError(text, code="metadata.not_json", retry=Retry.LATER) from error
-        if not isinstance(document, dict):
-            raise FetchError("the source's metadata is not an object", code="metadata.not_json", retry=Retry.LATER)
-        urls = {env: document[env.label] for env in Environment if isinstance(document.get(env.label), str)}
-        return SourceMetadata(
-            name=str(document.get("name") or "")[:200],
-            description=str(document.get("description") or "")[:2000],
-            compose_urls={env: url for env, url in urls.items() if url},
-        )
-
-    async def _compose(self, metadata: SourceMetadata, environment: Environment) -> bytes:
-        url = metadata.compose_urls.get(environment)
-        if not url:
-            text = f"the source's metadata names no compose file for {environment.label}"
-            raise Unfit(text, code="metadata.no_compose", retry=Retry.LATER)
-        return await self._ports.content.get(url, limit=COMPOSE_LIMIT)
 
     async def _drop(self, address: Address, code: str, reason: str) -> None:
         await self._put(replace(self._row(address), state=SourceState.DROPPED, code=code, reason=reason, devices=()))
