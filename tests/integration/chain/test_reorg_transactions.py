@@ -127,6 +127,22 @@ async def abandoned(case: Case) -> tuple[Intent, Callable[[], Awaitable[None]]]:
     return intent, nothing
 
 
+async def replaced(case: Case) -> tuple[Intent, Callable[[], Awaitable[None]]]:
+    """No block took its first bytes any more, so they were signed again, dearer, and those are in a block."""
+    intent = await case.plan(case.attempt(), S.SENT)
+    (tx,) = await case.host.store.signed(intent.key)
+    await case.host.rpc.call("anvil_dropTransaction", tx.hash)
+    await case.host.rpc.call("anvil_setNextBlockBaseFeePerGas", hex(3 * tx.max_fee))
+    await case.mine(2)
+    async for _ in _soon():
+        row = await case.host.store.intent(intent.key)
+        if len(await case.host.store.signed(intent.key)) > 1 and row is not None and row.state is S.SENT:
+            break
+    await case.mine(case.depth)
+    await case.host.until(intent, lambda row: row.state is S.MINED)
+    return intent, nothing
+
+
 async def _soon() -> AsyncIterator[None]:
     for _ in range(500):
         yield
@@ -134,7 +150,8 @@ async def _soon() -> AsyncIterator[None]:
     raise AssertionError("waited 10 s")
 
 
-SCENES: dict[IntentState, tuple[Scene, IntentState, int]] = {
+REPLACED = "replaced"
+SCENES: dict[str, tuple[Scene, IntentState, int]] = {
     S.PLANNED: (planned, S.CONFIRMED, 1),
     S.SIGNED: (signed, S.CONFIRMED, 1),
     S.SENT: (sent, S.CONFIRMED, 1),
@@ -142,9 +159,10 @@ SCENES: dict[IntentState, tuple[Scene, IntentState, int]] = {
     S.CONFIRMED: (confirmed, S.CONFIRMED, 1),
     S.REVERTED: (reverted, S.REVERTED, 0),
     S.ABANDONED: (abandoned, S.ABANDONED, 0),
+    REPLACED: (replaced, S.CONFIRMED, 1),
 }
 """For each state: how it is reached, how it ends, and how many attempts there are in the end."""
-BURIED = frozenset({S.MINED, S.CONFIRMED, S.REVERTED, S.ABANDONED})
+BURIED = frozenset({S.MINED, S.CONFIRMED, S.REVERTED, S.ABANDONED, REPLACED})
 """States of a transaction that is in a block: after the reorganisation the same bytes are sent once more."""
 UNSENT = frozenset({S.PLANNED, S.SIGNED})
 
@@ -158,15 +176,15 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 
 
 def test_there_is_a_scene_for_every_state() -> None:
-    assert set(SCENES) == set(IntentState)
+    assert set(SCENES) == {*IntentState, REPLACED}
 
 
-@pytest.mark.parametrize("state", list(IntentState))
-async def test_a_reorganisation_of_any_depth_leaves_one_effect(host: Host, state: IntentState) -> None:
+@pytest.mark.parametrize("state", SCENES)
+async def test_a_reorganisation_of_any_depth_leaves_one_effect(host: Host, state: str) -> None:
     scene, end, attempts = SCENES[state]
     for depth, task in zip(DEPTHS, await a_source_with_tasks(host, len(DEPTHS)), strict=True):
         case = Case(host, task, depth)
-        async with following(host, depth if state is S.MINED else depth - 1):
+        async with following(host, depth if state in (S.MINED, REPLACED) else depth - 1):
             before = await host.nonce()
             intent, go_on = await scene(case)
             sends = Counter(host.sends)
@@ -174,7 +192,7 @@ async def test_a_reorganisation_of_any_depth_leaves_one_effect(host: Host, state
             await go_on()
             await case.settled(intent, end)
         made = await host.store.signed(intent.key)
-        assert len(made) == (2 if state is S.ABANDONED else 1), depth
+        assert len(made) == (2 if state in (S.ABANDONED, REPLACED) else 1), depth
         assert {tx.nonce for tx in made} == {before}, depth
         assert await host.nonce() == before + 1, depth
         there = [bool(await case.receipt(tx.hash)) for tx in made]
