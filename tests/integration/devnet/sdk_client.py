@@ -136,9 +136,13 @@ def first_response_task() -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def start() -> None:
     ChainConfig.set_chain(ChainId.OGPU_TESTNET)
     ChainConfig.set_rpc(os.environ["RPC_URL"])
+
+
+def main() -> None:
+    start()
     seen: dict[str, Any] = {"pairing": pairing(), "money": money()}
     seen |= {"manual": manual_task(), "first": first_response_task()}
     seen["earnings"] = vault.get_total_earnings_of(ADDRESSES["MASTER"]) // COIN
