@@ -24,7 +24,7 @@ _numbers = itertools.count()
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalNetwork]:
-    async with LocalNetwork(tmp_path_factory.mktemp("onboarding"), block_time=0.4, registry=False) as network:
+    async with LocalNetwork(tmp_path_factory.mktemp("onboarding"), block_time=0.25, registry=False) as network:
         yield network
 
 

@@ -229,3 +229,15 @@ async def _reader(descriptor: int) -> asyncio.StreamReader:
     protocol = asyncio.StreamReaderProtocol(reader)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb", 0))
     return reader
+
+
+async def shell(words: str) -> Done:
+    """`ogpu-provider` as typed in a shell, with redirections and pipes."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f"{sys.executable} -m ogpu_provider.cli.main {words}"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())

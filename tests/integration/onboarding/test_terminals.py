@@ -1,13 +1,11 @@
 """Terminals of every kind, and none: what is asked and shown stays readable, and nothing hangs or is guessed."""
 
-import asyncio
 import re
-import sys
 
 import pytest
 
 from tests.integration.onboarding.answers import answers_of
-from tests.integration.onboarding.host import BareHost, Done
+from tests.integration.onboarding.host import BareHost, shell
 from tests.integration.onboarding.person import Person
 
 pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
@@ -50,7 +48,7 @@ async def test_wide_and_of_no_known_width(host: BareHost) -> None:
 async def test_none_at_all(host: BareHost) -> None:
     """Standard input is empty, or closed; the first question that has no answer ends it, and names its flag."""
     empty = await host.run(*words_of(host))
-    closed = await shell(host, "<&-")
+    closed = await shell(f"{' '.join(words_of(host))} <&-")
     for done in (empty, closed):
         assert (done.code, "[usage.no_answer]" in done.err, "--network" in done.err) == (2, True, True), done
     assert not (host.folder / "data").exists()
@@ -58,21 +56,8 @@ async def test_none_at_all(host: BareHost) -> None:
 
 async def test_nobody_reads_what_it_says(host: BareHost) -> None:
     """Standard output is closed from the start, or in the middle: no step is taken that nobody could read."""
-    gone = await shell(host, "| true", " ".join(host.flags()))
+    gone = await shell(f"{' '.join(host.flags())} | true")
     assert "[usage.no_reader]" in gone.err
     assert "Traceback" not in gone.err
     assert "Exception ignored" not in gone.err
     assert await host.nonce() == 0
-
-
-async def shell(host: BareHost, how: str, words: str = "") -> Done:
-    """As typed in a shell, with `how` behind it."""
-    words = words or " ".join(words_of(host))
-    process = await asyncio.create_subprocess_exec(
-        *("sh", "-c", f"{sys.executable} -m ogpu_provider.cli.main {words} {how}"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Done(process.returncode, out.decode(), err.decode())

@@ -1,6 +1,7 @@
 """Terminals of all kinds: none, dumb, narrow, and one with a person."""
 
 import io
+import os
 
 import pytest
 
@@ -100,3 +101,13 @@ def test_links_are_eip_681() -> None:
     assert deposit.link.endswith(f"/deposit?address={PROVIDER}&value=5")
     assert deposit.data.hex().startswith("f340fa01")
     assert vault_call(TESTNET, "claim").link.endswith("/claim?value=0")
+
+
+def test_where_nobody_reads_nothing_more_is_done() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        talk = Terminal(yes=True, out=gone, typed=Typed(""))
+        with pytest.raises(ConfigError) as caught:
+            talk.say("Next: lock 100")
+    assert caught.value.code == "usage.no_reader"
