@@ -11,7 +11,7 @@ FEW = bool(os.environ.get("OGPU_FEW")) and not SOAK
 
 SIZES: dict[str, tuple[int, int, int]] = {
     "storm tasks": (2, 50, 500),  # tests/crash/test_storm.py
-    "histories": (10, 200, 20_000),  # tests/crash/test_invariants.py
+    "histories": (10, 2_000, 100_000),  # tests/crash/test_invariants.py
     "transaction histories": (8, 60, 5_000),  # tests/unit/chain/test_sender.py
     "store histories": (5, 25, 1_000),  # tests/contracts/test_store.py
     "closed intents": (2_000, 100_000, 1_000_000),  # tests/unit/store/test_old_journal.py

@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from ogpu_provider.chain.fees import FeeCaps
+from ogpu_provider.chain.fees import DayBudget, FeeCaps
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.domain.errors import ProviderError, RpcRejected
 from ogpu_provider.domain.facts import Block, Fact, Origin
 from ogpu_provider.domain.intent import Effect, Intent
+from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.task import ResultOutcome, Task, TaskState
-from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.units import Address, Wei
+from ogpu_provider.scheduler.rules import AdmissionPolicy
 from tests.fakes.chain import US
 from tests.fakes.clock import settle
 from tests.fakes.mempool import GWEI, FakeMempool, FakeSigner, PoolTx
@@ -40,10 +42,13 @@ class Whole:
     deaths: int = 0
     signer: FakeSigner = field(default_factory=OurSigner)
     slots: int = 8
+    host: Host | None = None
+    admission: AdmissionPolicy | None = None
+    budget: Wei | None = None
 
     @asynccontextmanager
     async def alive(self) -> AsyncIterator["Living"]:
-        async with running(self.outside, slots=self.slots) as daemon:
+        async with running(self.outside, slots=self.slots, host=self.host, admission=self.admission) as daemon:
             accept = self.outside.runtime.deliver
             assert accept is not None
 
@@ -64,6 +69,7 @@ class Whole:
                 daemon.conductor.on_intent,
                 confirmations=1,
                 caps=FeeCaps(absolute=100 * GWEI),
+                budget=DayBudget(self.budget),
                 present=self.is_present,
             )
             daemon.ports.head.block = self.node.head

@@ -47,10 +47,18 @@ class FakeClock:
         await self.advance(0)
 
 
+IDLE_ROUNDS = 3
+
+
 async def settle(rounds: int = 60) -> None:
-    """Let everything that can run without time passing run."""
+    """Let everything that can run without time passing run, for `rounds` turns of the loop at most."""
+    ready = getattr(asyncio.get_running_loop(), "_ready", (None,))  # callbacks that wait for this turn
+    idle = 0
     for _ in range(rounds):
         await asyncio.sleep(0)
+        idle = 0 if ready else idle + 1
+        if idle == IDLE_ROUNDS:
+            return
 
 
 class BriskClock:

@@ -306,16 +306,16 @@ async def test_of_several_that_are_stuck_only_the_first_in_line_is_replaced() ->
 
 
 async def test_one_in_a_block_is_not_the_first_in_line() -> None:
-    world = World()
+    world = World(confirmations=10)
     async with world.running():
         await world.plan(intent(1), intent(2))
         await world.hear(*world.node.mine(limit=1))
         await empty(world, 2)
         assert await world.state(intent(1)) is _S.MINED
         await world.clock.advance(13)
-        world.confirmations = 10
         await empty(world)
-        assert len(await prices(world, intent(2))) == 2
+        assert await world.state(intent(1)) is _S.MINED
+        assert [len(await prices(world, intent(n))) for n in (1, 2)] == [1, 2]
 
 
 async def test_a_price_that_is_just_enough_is_not_too_low() -> None:
@@ -999,3 +999,156 @@ async def test_twenty_in_flight_are_looked_after_in_one_request() -> None:
         world.node.sizes.clear()
         await empty(world, 2)
         assert world.node.sizes == [20, 20], "receipts, then whether a node has them"
+
+
+# What else is promised to others.
+
+
+async def test_it_says_what_it_carries_from_the_first_byte_to_the_end() -> None:
+    world = World()
+    nothing = Hash("0x" + "f" * 64)
+    assert world.make().carries(nothing), "before the journal was read, any may be"
+    async with world.running() as sender:
+        await world.plan(intent(1))
+        (tx,) = await world.store.signed(intent(1).key)
+        assert sender.carries(tx.hash)
+        assert not sender.carries(nothing)
+        await world.mine(4)
+        assert not sender.carries(tx.hash)
+
+
+async def test_a_new_one_is_asked_about_neither_before_nor_after_it_is_sent() -> None:
+    world = World()
+    async with world.running() as sender:
+        await world.plan(intent(1))
+        sender.wake()
+        await settle()
+        assert world.asked == []
+        assert world.node.asked[RECEIPT] == 0
+
+
+async def test_a_restart_goes_on_at_the_next_nonce() -> None:
+    world = World()
+    for n in range(3):
+        async with world.running():
+            await world.plan(intent(n))
+    assert sorted(world.node.pool) == [0, 1, 2]
+
+
+async def test_what_waits_to_be_signed_is_in_nobodys_way() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        world.node.base_fee = 101 * GWEI
+        await empty(world)
+        await world.plan(intent(2))
+        world.node.base_fee = GWEI
+        world.head.block = None  # so that it waits on
+        for _ in range(3):
+            await world.sender.observe(world.node.mine(limit=0)[0], [])
+        await world.clock.advance(61)
+        assert [await world.state(intent(n)) for n in (1, 2)] == [_S.SENT, _S.PLANNED]
+        await empty(world)
+        await world.mine(5)
+        assert [await world.state(intent(n)) for n in (1, 2)] == [_S.CONFIRMED] * 2
+
+
+async def test_one_in_a_block_is_asked_about_at_its_depth_only() -> None:
+    world = World(confirmations=10)
+    async with world.running():
+        await world.plan(intent(1))
+        await world.mine()
+        before = world.node.asked[RECEIPT]
+        for _ in range(5):
+            await empty(world)
+            await world.clock.advance(61)
+        assert world.node.asked[RECEIPT] == before
+        await empty(world, 5)
+        assert world.node.asked[RECEIPT] == before + 1
+
+
+async def test_the_same_log_again_is_not_written_again() -> None:
+    class Counted(MemoryStore):
+        writes = 0
+
+        async def set_state(self, key: str, state: IntentState, **more: Any) -> IntentRow:
+            self.writes += 1
+            return await super().set_state(key, state, **more)
+
+    store = Counted()
+    world = World(store=store)
+    async with world.running():
+        await world.plan(intent(1))
+        block, facts = world.node.mine()
+        await world.hear(block, facts)
+        before = store.writes
+        await world.hear(block, facts)
+        assert store.writes == before
+
+
+async def test_at_most_a_hundred_gaps_are_filled_at_a_time() -> None:
+    world = World()
+    await foreign(world, range(150))
+    async with world.running():
+        await world.plan(intent(1))
+        world.node.undo(1)
+        await empty(world)
+        await world.clock.advance(61)
+        await empty(world, 3)
+        await world.clock.advance(61)
+        filled = [n for n in range(150) if await world.store.intent(f"1:fill:{n}")]
+        assert filled == list(range(100))
+
+
+async def test_a_budget_that_is_spent_from_the_start_is_told_of() -> None:
+    world = World(budget=1)
+    async with world.running():
+        with capture_logs() as logs:
+            await world.plan(intent(1))
+            await world.clock.advance(20)
+        assert [line["intent"] for line in logs if line["event"] == "tx.budget_spent"] == [intent(1).key]
+
+
+async def test_blocks_before_it_was_signed_do_not_make_it_stuck() -> None:
+    world = World()
+    async with world.running():
+        await empty(world, 7)
+        await world.plan(intent(1))
+        await empty(world)
+        await world.clock.advance(30)
+        await empty(world)
+        assert len(await prices(world, intent(1))) == 1
+        await empty(world)
+        assert len(await prices(world, intent(1))) == 2
+
+
+async def test_a_key_that_was_used_elsewhere_is_told_of_where_the_journal_had_another_nonce() -> None:
+    async def told(world: World) -> bool:
+        with capture_logs() as logs:
+            async with world.running():
+                pass
+        return "tx.key_used_elsewhere" in {line["event"] for line in logs}
+
+    world = World()
+    await foreign(world, [0, 1])
+    assert not await told(world), "a new journal for a used key is nothing to tell of"
+    async with world.running():
+        await world.plan(intent(1))
+        await world.mine(4)
+    assert not await told(world)
+    await foreign(world, [3])
+    assert await told(world)
+
+
+async def test_a_closed_one_whose_block_was_undone_is_sent_at_the_look_that_finds_it() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        await world.mine(4)
+        world.node.undo(4)
+        await empty(world, 3)
+        await world.clock.advance(61)
+        await empty(world, 3)
+        again = times(world, SEND)
+        await world.clock.advance(61)
+        assert again == [60.0]
