@@ -185,7 +185,7 @@ async def problem(instance: str, sources: Iterable[Address] = (), firewall: Fire
 
     Without sources: why it could not be. Changes nothing.
     """
-    firewall = firewall or Iptables()
+    firewall, sources = firewall or Iptables(), tuple(sources)
     try:
         for family in await firewall.families():
             table = await firewall.read(family)
@@ -193,6 +193,9 @@ async def problem(instance: str, sources: Iterable[Address] = (), firewall: Fire
             missing = [each for each in sources if not found.keys() >= set(rules.source_chains(instance, each))]
             if missing:
                 return f"{family}: no rules for {', '.join(missing)}"
+            for source in sources:
+                if chain := rules.opened(family, instance, source, found):
+                    return f"{family}: the chain {chain} keeps nothing out"
             if found and (wrong := held(table, instance, found)):
                 return f"{family}: {wrong}"
     except EngineError as error:

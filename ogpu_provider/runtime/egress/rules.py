@@ -123,6 +123,21 @@ def ruleset(family: Family, instance: str, grants: Mapping[Address, Grant]) -> R
     return Ruleset(family, {**chains, forward_chain(instance): tuple(forward), input_chain(instance): tuple(host)})
 
 
+def opened(family: Family, instance: str, source: Address, chains: Mapping[str, tuple[str, ...]]) -> str:
+    """Which chain lets through what no policy allows, as far as can be told without the source's grant; empty: none."""
+    bridge = bridge_name(instance, source)
+    through, to_host = source_chains(instance, source)
+    if f"-i {bridge} -j {through}" not in chains.get(forward_chain(instance), ()):
+        return forward_chain(instance)
+    if f"-i {bridge} -j {to_host}" not in chains.get(input_chain(instance), ()):
+        return input_chain(instance)
+    forward, to_us = chains.get(through, ()), chains.get(to_host, ())
+    kept_out = family is Family.V4 and all(f"-d {net} -j DROP" in forward for net in NEVER_V4)
+    if not kept_out and forward[-1:] != ("-j DROP",):
+        return through
+    return "" if to_us[-1:] == ("-j DROP",) else to_host
+
+
 def _forward(family: Family, bridge: str, grant: Grant) -> list[str]:
     rules = ["", f"-o {bridge} -j RETURN", *_answers(family, "RETURN")]  # the first only counts
     if grant.policy is Policy.NONE:

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -288,6 +289,58 @@ async def test_a_host_without_a_firewall_runs_what_its_operator_waives_and_nothi
     finally:
         await bench.host.projects.up(spec)
     assert await problem(INSTANCE, [SOURCE, OTHER]) == ""
+
+
+NETWORK_CHECKS = ("egress_rules", "callback_host", "callback_port", "callback_from_container")
+
+
+async def doctor(bench: Bench, folder: Path, *checks: str) -> dict[str, tuple[str, str]]:
+    """Status and finding of the checks of this host's network, as the command tells them."""
+    config = folder / "config.toml"
+    config.write_text(f"""data_dir = "{folder / "data"}"
+[network]
+name = "devnet"
+rpc_url = "http://127.0.0.1:9"
+ws_url = "ws://127.0.0.1:9"
+publish_url = "http://127.0.0.1:9"
+gateway_url = "http://127.0.0.1:9"
+[runtime]
+instance = "{INSTANCE}"
+docker_host = "{bench.host.own.socket}"
+unfiltered_egress = false
+""")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ogpu_provider.cli.main", "doctor", "--json", "--config", str(config)),
+        *("--only", *(checks or NETWORK_CHECKS)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    return {check["id"]: (check["status"], check["found"]) for check in json.loads(out)["checks"]}
+
+
+async def test_the_doctor_finds_lost_rules_and_a_callback_that_is_cut_off(bench: Bench, tmp_path: Path) -> None:
+    sound = await doctor(bench, tmp_path)
+    assert {sound[name][0] for name in ("egress_rules", "callback_host", "callback_port")} == {"ok"}, sound
+    assert sound["callback_from_container"][0] == "ok", sound
+    cut_off = ("INPUT", "-i", "docker0", "-p", "tcp", "-j", "REJECT")
+    overtaken = ("DOCKER-USER", "-j", "ACCEPT")
+    try:
+        execute("iptables", "-F", rules.source_chains(INSTANCE, SOURCE)[0])
+        execute("iptables", "-I", *cut_off)
+        ill = await doctor(bench, tmp_path)
+        assert (ill["egress_rules"][0], "keeps nothing out" in ill["egress_rules"][1]) == ("failed", True), ill
+        status, found = ill["callback_from_container"]
+        assert (status, "does not reach" in found) == ("failed", True), ill
+        execute("iptables", "-D", *cut_off)
+        assert await bench.guard.verify() != ""
+        execute("iptables", "-I", *overtaken)
+        status, found = (await doctor(bench, tmp_path, "egress_rules"))["egress_rules"]
+        assert (status, "no longer comes to our rules first" in found) == ("failed", True), found
+        execute("iptables", "-D", *overtaken)
+    finally:
+        await bench.guard.verify()
+    assert (await doctor(bench, tmp_path, "egress_rules"))["egress_rules"][0] == "ok"
 
 
 async def test_rules_are_there_after_the_engine_was_restarted(bench: Bench) -> None:

@@ -18,11 +18,13 @@ from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.desk import Desk
 from ogpu_provider.control.server import ControlServer
 from ogpu_provider.control.wire import SOCKET_NAME
+from ogpu_provider.domain.approval import OnChange
 from ogpu_provider.domain.errors import RpcUnavailable
 from ogpu_provider.domain.resources import Device, Host
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.pipeline.orders import Orders
+from ogpu_provider.pipeline.sources import SourcePolicy
 from ogpu_provider.telemetry import Metrics
 from tests.fakes.chain import OTHER, US
 from tests.fakes.ledger import NETWORK
@@ -73,8 +75,11 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(outside: Outside, *, gpu: bool = False) -> AsyncIterator[Office]:
-    async with running(outside, host=Host(2, (GPU,) if gpu else ())) as daemon:
+async def open_office(
+    outside: Outside, *, gpu: bool = False, on_change: OnChange = OnChange.ASK
+) -> AsyncIterator[Office]:
+    sources = SourcePolicy(serve_all=True, compose_change=on_change)
+    async with running(outside, host=Host(2, (GPU,) if gpu else ()), sources=sources) as daemon:
         wallet = FakeWallet()
         watch = AccountWatch(wallet, US, outside.clock)
         await watch.look()

@@ -101,6 +101,19 @@ def test_what_is_let_through_is_no_private_address(address: ipaddress.IPv4Addres
         assert address.is_global or documentation
 
 
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("policy", Policy)
+def test_a_chain_that_was_emptied_or_opened_is_told_without_knowing_the_grant(policy: Policy, family: Family) -> None:
+    made = dict(rules.ruleset(family, "one", {SOURCE: grant(policy)}).chains)
+    assert rules.opened(family, "one", SOURCE, made) == ""
+    assert rules.opened(family, "one", OTHER, made) == rules.forward_chain("one")
+    for name, lines in made.items():
+        assert rules.opened(family, "one", SOURCE, made | {name: ()}) == name
+        if name in rules.source_chains("one", SOURCE):
+            without = tuple(line for line in lines if not line.endswith("-j DROP"))
+            assert rules.opened(family, "one", SOURCE, made | {name: without}) == name
+
+
 def test_names_fit_the_kernel_and_are_their_instances_own() -> None:
     assert len(rules.bridge_name("a" * 32, SOURCE)) == 15
     names = {rules.bridge_name(instance, source) for instance in ("one", "two") for source in (SOURCE, OTHER)}
