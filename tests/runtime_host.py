@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.images import ImagePolicy, Images
 from ogpu_provider.runtime.project_settings import ProjectSettings
 from ogpu_provider.runtime.projects import Projects
-from ogpu_provider.runtime.registry import Registries
+from ogpu_provider.runtime.registry import Login, Registries
 from ogpu_provider.runtime.removal import remove
 from ogpu_provider.runtime.shelf import Shelf
 
@@ -138,11 +138,17 @@ class Inbox:
         self.refused.append((source, task, reason))
 
 
-def images_of(engine: Engine, data_dir: Path, policy: ImagePolicy | None = None, **more: Any) -> Images:
+def images_of(
+    engine: Engine,
+    data_dir: Path,
+    policy: ImagePolicy | None = None,
+    *,
+    logins: Mapping[str, Login] | None = None,
+    **more: Any,
+) -> Images:
     """What pulls from a registry on loopback."""
-    fetcher = Fetcher(allow_private=True)
-    shelf = Shelf(data_dir / "images.json")
-    return Images(engine, Registries(fetcher), shelf, SystemClock(), policy or ImagePolicy(), **more)
+    registries = Registries(Fetcher(allow_private=True), logins)
+    return Images(engine, registries, Shelf(data_dir / "images.json"), SystemClock(), policy or ImagePolicy(), **more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Images from a real registry on loopback, into a real engine: what is pulled, by whom it was, and what goes again."""
 
 import asyncio
+import contextlib
+import ctypes
 import io
 import secrets
 import tarfile
@@ -19,6 +21,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.images import GIB, ImagePolicy, Images, Room
+from ogpu_provider.runtime.registry import Login
 from ogpu_provider.runtime.shelf import Shelf
 from tests.faults.engine_proxy import engine_proxy
 from tests.runtime_host import Host, Imported, images_of
@@ -95,6 +98,57 @@ async def test_ten_waiters_one_pull_and_the_size_is_known_before(bench: Bench, t
     (ours,) = await Shelf(tmp_path / "ten" / "images.json").pulled()
     assert ours.reference == pinned[0]
     assert ours.size > 200_000
+
+
+class GuardedRegistry(ImageRegistry):
+    """Asks for a name and a password."""
+
+    def __init__(self, storage: Path, login: Login) -> None:
+        super().__init__(storage)
+        self._accounts = storage / "accounts"
+        library = ctypes.CDLL("libcrypt.so.1")
+        library.crypt.restype = ctypes.c_char_p
+        hashed = library.crypt(login.password.encode(), b"$2b$04$" + secrets.token_hex(11).encode()).decode()
+        storage.mkdir(parents=True)
+        self._accounts.write_text(f"{login.user}:{hashed}\n")
+
+    def _config(self) -> dict[str, object]:
+        return {**super()._config(), "auth": {"htpasswd": {"realm": "test", "path": str(self._accounts)}}}
+
+    async def _answers(self) -> None:
+        async with asyncio.timeout(15):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                    writer.close()
+                    return
+                await asyncio.sleep(0.05)
+
+
+async def test_a_private_image_is_pulled_with_the_account_of_its_registry(tmp_path: Path) -> None:
+    login = Login("operator", secrets.token_hex(12))
+    api, engine = docker.APIClient(version="auto"), Engine()
+    async with GuardedRegistry(tmp_path / "registry", login) as registry:
+        name = f"{registry.address}/test/private"
+        api.import_image_from_data(_layer(), repository=name, tag="1")
+        api.push(name, tag="1", auth_config=login.for_engine(registry.address))
+        api.remove_image(f"{name}:1")
+        nobody = images_of(engine, tmp_path / "nobody")
+        with pytest.raises(EngineError) as caught:
+            await nobody.pin(Image(name, "1"))
+        assert caught.value.code == "engine.image_denied"
+        wrong = images_of(engine, tmp_path / "wrong", logins={registry.address: Login("operator", "guess")})
+        with pytest.raises(EngineError) as caught:
+            await wrong.pin(Image(name, "1"))
+        assert caught.value.code == "engine.image_denied"
+        ours = images_of(engine, tmp_path / "ours", logins={registry.address: login})
+        pinned = await ours.pin(Image(name, "1"))
+        assert await engine.image(pinned) is not None
+        api.remove_image(pinned, force=True)
+        for each in (nobody, wrong, ours):
+            await each.aclose()
+    await engine.aclose()
+    api.close()
 
 
 async def test_an_image_over_the_limit_is_refused_unpulled(bench: Bench, tmp_path: Path) -> None:
