@@ -216,6 +216,22 @@ async def test_a_busy_container_is_called_again(outside: Outside) -> None:
         assert len(outside.runtime.dispatched) == 1
 
 
+async def test_a_container_that_answers_500_is_called_again_and_its_words_are_no_result(outside: Outside) -> None:
+    source = outside.source()
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        words = '{"error": "out of luck"}'
+        failed = DispatchError(f"HTTP 500: {words}", code="dispatch.failed", retry=Retry.LATER)
+        outside.runtime.scripts[source].fails["dispatch"] = [failed]
+        task = await daemon.publish(source)
+        assert await daemon.state(task) is S.EXECUTING
+        await outside.clock.advance(10)
+        assert await daemon.state(task) is S.SUBMITTED
+        body = await outside.journal.result(task)
+        assert body is not None
+        assert words.encode() not in body
+
+
 async def test_a_container_that_died_is_called_once_more_and_then_given_up(outside: Outside) -> None:
     source = outside.source(answers=False)
     async with running(outside) as daemon:
