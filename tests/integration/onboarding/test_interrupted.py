@@ -27,6 +27,17 @@ POINTS = (
     *("register.signed", "register.sent", "sources.done", "summary.done"),
 )
 CODES = {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
+EFFECTS = ("master", "announceMaster", "deposit", "lock", "register")
+
+
+def points(sit: Sitting, number: signal.Signals) -> list[str]:
+    """Who is interrupted when a transaction is signed may have sent it before the end, so that the next run does not
+    come by where it is sent: of the two points, SIGINT gets one with prompts and the other with flags."""
+    if number is signal.SIGKILL:
+        return list(POINTS)
+    first = EFFECTS[::2] if sit is with_prompts else EFFECTS[1::2]
+    other = {f"{effect}.{'sent' if effect in first else 'signed'}" for effect in EFFECTS}
+    return [point for point in POINTS if point not in other]
 
 
 async def with_prompts(host: BareHost, source: str, point: str, number: int) -> tuple[int, str]:
@@ -51,8 +62,9 @@ async def test_cut_off_after_each_step_and_around_each_transaction(
     host: BareHost, source: str, sit: Sitting, number: signal.Signals
 ) -> None:
     assert set(POINTS) == set(ONBOARDING)
+    assert {*points(with_prompts, signal.SIGINT), *points(with_flags, signal.SIGINT)} == set(POINTS)
     await host.fund(host.provider.address, 50 * COIN)
-    for point in POINTS:
+    for point in points(sit, number):
         code, shown = await sit(host, source, point, number)
         assert code == CODES[number], f"{point}: {shown}"
         assert "Traceback" not in shown
