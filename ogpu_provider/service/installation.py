@@ -73,7 +73,7 @@ async def install(plan: unit.Plan, root: Path = SYSTEM, *, rehearse: bool = Fals
     Again: brings the units up to date.
 
     Raises ConfigError: `service.program` for a program that the service could not see, `service.foreign_file` for a
-    file in our place that is not ours, `service.not_root`, `service.command`.
+    file in our place that is not ours, `service.not_root`, `service.not_handed_over`, `service.command`.
     """
     _check_program(plan, root)
     report = Report()
