@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from ogpu_provider.domain.errors import RpcRejected, RpcUnavailable
-from ogpu_provider.domain.facts import Attempted, Block, Origin
-from ogpu_provider.domain.intent import Effect
+from ogpu_provider.domain.facts import Attempted, Block, Origin, ProviderRemoved
+from ogpu_provider.domain.intent import Effect, IntentState
 from ogpu_provider.domain.source import DeliveryMethod, SourceState
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address, Hash
@@ -247,3 +247,73 @@ async def test_open_tasks_are_counted_every_three_minutes_and_seldom_while_none_
         await outside.clock.advance(180)
         assert outside.chain.calls["open_tasks"] == 2
         census.cancel()
+
+
+async def test_what_was_said_of_a_source_and_of_the_pairing_is_taken_back(outside: Outside) -> None:
+    removed, retired, kept = outside.source(), outside.source(), outside.source()
+    async with running(outside) as daemon:
+        for source in (removed, retired, kept):
+            await serving(daemon, source)
+        before = outside.chain._sources[retired]
+        await daemon.block(outside.chain.remove_container(removed))
+        await daemon.block(outside.chain.inactivate_source(retired))
+        await daemon.block(ProviderRemoved(outside.chain._origin(), US))
+        assert [daemon.ports.book.get(one).state for one in (removed, retired)] == [SourceState.DROPPED] * 2  # type: ignore[union-attr]
+        assert not daemon.ports.book.paired
+        outside.chain._sources[retired] = before
+        await undo(daemon, 4)  # a fact here names the block before the one that it is delivered with
+        for source in (removed, retired, kept):
+            await serving(daemon, source)
+        assert daemon.ports.book.paired
+        await undo(daemon, 0)
+        assert outside.runtime.stopped == [removed, retired], "nothing is taken back twice"
+
+
+async def test_what_lies_deeper_than_the_undone_blocks_stays(outside: Outside) -> None:
+    source = outside.source()
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        await daemon.block(outside.chain.remove_container(source))
+        await daemon.block()
+        await undo(daemon, 1)
+        row = daemon.ports.book.get(source)
+        assert row is not None
+        assert row.state is SourceState.DROPPED
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_an_agents_promise_that_was_undone_is_made_by_ourselves_unless_it_comes_back(
+    outside: Outside, comes_back: bool
+) -> None:
+    source = outside.source(answers=False)
+    async with running(outside, slots=1) as daemon:
+        await serving(daemon, source)
+        holder, task = await daemon.publish(source), await daemon.publish(source)
+        await daemon.block()
+        await daemon.block(*outside.chain.attempt(task))
+        await daemon.results.accept(source, holder, b"{}")
+        await settle()
+        assert [(await daemon.task(task)).obliged, await daemon.state(task)] == [True, S.EXECUTING]
+        outside.chain._tasks[task].attempters.clear()
+        await undo(daemon, 2)
+        await daemon.block(*(outside.chain.attempt(task) if comes_back else ()))
+        for _ in range(3):
+            await daemon.block()
+        planned = [row.intent.effect for row in await outside.journal.intents_of(task)]
+        assert planned == ([] if comes_back else [Effect.ATTEMPT])
+
+
+async def test_an_attempt_that_fails_because_its_task_is_gone_ends_the_work(outside: Outside) -> None:
+    source = outside.source(answers=False)
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        task = await daemon.publish(source)
+        del outside.chain._tasks[task]
+        await undo(daemon, 1)
+        [attempt] = await outside.journal.intents_of(task)
+        await daemon.sign()
+        failed = await outside.journal.set_state(attempt.intent.key, IntentState.REVERTED, at=outside.clock.now())
+        await daemon.conductor.on_intent(failed)
+        await settle()
+        row = await daemon.task(task)
+        assert (row.state, row.code) == (S.FAILED, "chain.undone")
