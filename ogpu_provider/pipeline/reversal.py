@@ -2,7 +2,9 @@
 
 row                                     its block is gone
 seen, not attempted                     declined (chain.undone); the same log in another block brings it back
-attempted and on                        goes on: its transactions decide, and the next look at the chain
+attempted and on                        goes on: its transactions decide, and the next look at the chain; an attempt
+                                        that found no task at depth ends it (chain.undone), for good
+attempted by an agent, in that block    attempts for itself, unless the agent's comes back (announcements)
 paid in that block                      waits to be paid again
 response in that block                  waits for its response again
 lost, canceled or expired by it         seen again, held against the chain before anything is done
