@@ -1,7 +1,8 @@
 """How the callback holds while it is abused: python -m benchmarks.callback
 
 A server with the true sink and journal, in a process of its own. From another one: healthy results alone, then the same
-beside 500 connections that drip; 10,000 forged, duplicate, late and hopeless requests; bodies of 200 MiB.
+beside 500 connections of a third one that drip and come again when they are cut; 10,000 forged, duplicate, late and
+hopeless requests; a body of 200 MiB.
 """
 
 import argparse
@@ -50,28 +51,28 @@ class Load:
         self._pid = pid
 
     async def healthy(self, seconds: float) -> dict[str, object]:
-        """Results at a steady rate, however long each takes."""
+        """Results at a steady rate, however long each takes; and the share of a core that the server needed."""
+        began, used = time.monotonic(), self._cpu()
         end, posting = time.monotonic() + seconds, []
         while time.monotonic() < end:
             posting.append(asyncio.create_task(self._post(next(self._paths))))
             await asyncio.sleep(1 / HEALTHY_PER_S)
         times = await asyncio.gather(*posting)
+        share = (self._cpu() - used) / (time.monotonic() - began)
         cuts = statistics.quantiles(times, n=100)
-        return {"results": len(times), "p50_ms": _ms(cuts[49]), "p99_ms": _ms(cuts[98]), "worst_ms": _ms(max(times))}
+        return {
+            "results": len(times),
+            "server_core_share": round(share, 2),
+            "p50_ms": _ms(cuts[49]),
+            "p99_ms": _ms(cuts[98]),
+            "worst_ms": _ms(max(times)),
+        }
 
     async def _post(self, path: str) -> float:
         began = time.monotonic()
         status = await send(self._port, request(path, b'{"result": 1}'))
         assert status == 200, status
         return time.monotonic() - began
-
-    async def dripping(self, victim: str, count: int) -> dict[str, object]:
-        header = f"POST {victim} HTTP/1.1\r\nHost: h\r\n".encode()
-        kinds = ((b"POST ", victim.encode()), (header + b"Content-Length: 5000\r\n\r\n", b'"' + b"x" * 4998))
-        ends = await asyncio.gather(
-            *(drip(self._port, *kinds[n % 2], peer=f"127.0.0.{2 + n % 20}") for n in range(count))
-        )
-        return {"cut": len(ends), "last_cut_s": round(max(seconds for _, seconds in ends), 1)}
 
     async def abuse(self, requests: Sequence[bytes], at_once: int = 32) -> dict[str, object]:
         began, used, left = time.monotonic(), self._cpu(), iter(requests)
@@ -110,6 +111,22 @@ class Load:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+async def dripping(port: int, victim: str, seconds: float, count: int = 500) -> dict[str, object]:
+    """So many at any time, half of them in their header, half in a body."""
+    header = f"POST {victim} HTTP/1.1\r\nHost: h\r\n".encode()
+    kinds = ((b"POST ", victim.encode()), (header + b"Content-Length: 5000\r\n\r\n", b'"' + b"x" * 4998))
+    end, lasted = time.monotonic() + seconds, []
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(number / count)
+        while time.monotonic() < end:
+            lasted.append((await drip(port, *kinds[number % 2], peer=f"127.0.0.{2 + number % 20}"))[1])
+            await asyncio.sleep(1.0)  # one that is cut at once, for want of places, comes no faster than that
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+    return {"at_any_time": count, "cut": len(lasted), "longest_s": round(max(lasted), 1)}
+
+
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
@@ -126,9 +143,15 @@ async def measure(folder: Path, seconds: float) -> dict[str, object]:
         facts = json.loads(await server.stdout.readline())
         load = Load(facts["port"], facts["paths"], server.pid)
         found: dict[str, object] = {"healthy_alone": await load.healthy(seconds)}
-        drips = asyncio.create_task(load.dripping(facts["victim"], 500))
+        words = ("--drip", str(facts["port"]), facts["victim"], "--seconds", str(seconds))
+        drips = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.callback", *words), stdout=asyncio.subprocess.PIPE
+        )
+        assert drips.stdout is not None
+        await drips.stdout.readline()
         found["healthy_beside_500_dripping"] = await load.healthy(seconds)
-        found["dripping"] = await drips
+        found["dripping"] = json.loads(await drips.stdout.read())
+        await drips.wait()
         abuse = [bytes.fromhex(text) for text in json.loads((folder / "abuse.json").read_text())]
         found["ten_thousand_bad"] = await load.abuse(abuse)
         found["body_of_200_mib"] = await load.large(facts["victim"])
@@ -141,12 +164,17 @@ async def measure(folder: Path, seconds: float) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=12.0, help="of healthy load, alone and beside the others")
+    parser.add_argument("--drip", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--tasks", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     if args.serve:
         asyncio.run(serve(args.serve, args.tasks))
+        return
+    if args.drip:
+        print("begins", flush=True)
+        print(json.dumps(asyncio.run(dripping(int(args.drip[0]), args.drip[1], args.seconds))))
         return
     with tempfile.TemporaryDirectory(prefix="callback-") as folder:
         print(json.dumps(asyncio.run(measure(Path(folder), args.seconds)), indent=2))

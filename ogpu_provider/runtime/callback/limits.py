@@ -21,7 +21,7 @@ class CallbackLimits:
     values: int = 1_000_000
     window: float = 6.0
     pace: int = 256 << 10
-    waiting: int = 256
+    waiting: int = 640
     per_peer: int = 64
     per_source: int = 32
     drain: float = 5.0

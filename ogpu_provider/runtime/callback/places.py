@@ -19,8 +19,9 @@ class Place:
 class Places:
     """`waiting` connections without a token in all, `per_peer` of them from one address, `per_source` with a token.
 
-    A newcomer always gets in: the oldest of its peer, or of the peer with the most, goes out for it. So neither slow
-    senders nor many of them keep others out, and no source takes another one's places.
+    A newcomer always gets in. Where its peer has all it may have, that one's oldest goes out for it; where all places
+    are taken, the oldest of those peers that hold an even share of them or more. So neither slow senders nor many of
+    them keep others out, and no source takes another one's places.
     """
 
     def __init__(self, waiting: int, per_peer: int, per_source: int) -> None:
@@ -33,10 +34,12 @@ class Places:
 
     def enter(self, place: Place) -> Place | None:
         """Let one in; whoever was put out for it is returned."""
-        peer = place.peer
-        if self._peers[peer] < self._per_peer:
-            peer = self._peers.most_common(1)[0][0] if len(self._waiting) >= self._limit else ""
-        loser = next((each for each in self._waiting if each.peer == peer), None) if peer else None
+        loser = None
+        if self._peers[place.peer] >= self._per_peer:
+            loser = next(each for each in self._waiting if each.peer == place.peer)
+        elif len(self._waiting) >= self._limit:
+            share = len(self._waiting) // len(self._peers)
+            loser = next(each for each in self._waiting if self._peers[each.peer] >= share)
         if loser is not None:
             self.leave(loser)
             loser.put_out()
