@@ -94,7 +94,8 @@ class Sender:
         """
         await self._flights.load()
         found = list(facts)
-        self._stirred |= bool(found) or block.number <= self._flights.observed
+        old = self._clock.monotonic() - self._account_read >= ACCOUNT_AGE
+        self._stirred |= (old and bool(found)) or block.number <= self._flights.observed
         self._flights.observed = block.number
         await self._flights.seen(fact.origin for fact in found)
         self._note(found)
