@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ class Usage:
         return cls(pages * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK"))
 
 
+def cpu_seconds(pid: int) -> float:
+    """All threads of a process together, exactly; 0 where the kernel does not count."""
+    try:
+        return sum(int(one.read_text().split()[0]) for one in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    except OSError:
+        return 0.0
+
+
 def quantile(values: Sequence[float], q: float) -> float:
     return sorted(values)[min(len(values) - 1, int(q * len(values)))]
 
@@ -78,6 +87,7 @@ async def measure(tasks: int, rate: float, idle: float, endpoints: int = 1) -> d
                 settings = {**SETTINGS, "network": more}
                 try:
                     async with ProviderProcess(Path(folder), through, provider, settings) as daemon:
+                        proxy.cpu = partial(cpu_seconds, daemon.pid)
                         reader = await open_when_there(daemon)
                         await sources_ready(daemon, reader, {source})
                         rest = await _idle(daemon, proxy, idle)
@@ -146,6 +156,13 @@ async def _busy(
         "seconds": round(took, 1),
         "attempt_after_head_s": spread([leg["attempt"] for leg in legs]),
         "response_after_callback_s": spread([leg["response"] for leg in legs]),
+        "response_after_pin_s": spread([leg["response"] - leg["pinned"] for leg in legs]),
+        "cpu_from_head_to_attempt_s": spread([leg["attempt cpu"] for leg in legs]),
+        "cpu_from_attempt_to_response_s": spread([leg["response cpu"] for leg in legs]),
+        "on_the_way_p50_s": {
+            name: spread([leg[name] for leg in legs])["p50"]
+            for name in ("seen", "attempt planned", "attempt signed", "produced", "pinned", "response signed")
+        },
         "publish_to_finalized_s": spread([leg["finalized"] for leg in legs]),
         "rpc_calls_per_task": round(sum(used.values()) / count, 2),
         "rpc_calls_per_task_without_blocks": round((sum(used.values()) - used["eth_getLogs"]) / count, 2),
@@ -160,9 +177,17 @@ async def _legs(network: LocalNetwork, proxy: RpcProxy, reader: SqliteReader, ad
     task = await reader.task(address)
     assert task is not None
     sent: dict[Effect, float] = {}
+    cpu: dict[Effect, float] = {}
+    signed: dict[Effect, float] = {}
+    planned: dict[Effect, float] = {}
     for row in await reader.intents_of(address):
+        planned[row.intent.effect] = row.planned_at
         for tx in await reader.signed(row.intent.key):
             sent[row.intent.effect] = proxy.sent["0x" + tx.raw.hex()]
+            cpu[row.intent.effect] = proxy.cpu_at["0x" + tx.raw.hex()]
+            signed[row.intent.effect] = tx.signed_at
+    saved = {line.after: line.at for line in await reader.history(address)}
+    head = proxy.heads[task.seen_block]
     called_back = await reader.result_at(address)
     assert called_back is not None
     async with JsonRpc(network.node.rpc_url) as rpc:
@@ -171,7 +196,15 @@ async def _legs(network: LocalNetwork, proxy: RpcProxy, reader: SqliteReader, ad
             for number in (task.seen_block, task.finalized_block or task.seen_block)
         ]
     return {
-        "attempt": sent[Effect.ATTEMPT] - proxy.heads[task.seen_block],
+        "seen": task.seen_at - head,
+        "attempt planned": planned[Effect.ATTEMPT] - head,
+        "attempt signed": signed[Effect.ATTEMPT] - head,
+        "attempt": sent[Effect.ATTEMPT] - head,
+        "attempt cpu": cpu[Effect.ATTEMPT] - proxy.cpu_at[task.seen_block],
+        "response cpu": cpu[Effect.SUBMIT_RESPONSE] - cpu[Effect.ATTEMPT],
+        "produced": saved[TaskState.PRODUCED] - called_back,
+        "pinned": saved[TaskState.PINNED] - called_back,
+        "response signed": signed[Effect.SUBMIT_RESPONSE] - called_back,
         "response": sent[Effect.SUBMIT_RESPONSE] - called_back,
         "finalized": float(stamps[1] - stamps[0]),
         "settled": float(task.state is TaskState.SETTLED),

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,10 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 
 class RpcProxy:
-    """Every request is counted by method. Times are unix seconds at this process."""
+    """Every request is counted by method. Times are unix seconds at this process.
+
+    `cpu` says how many CPU seconds the daemon has used, `cpu_at` what it said when a head or a transaction passed.
+    """
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
@@ -22,6 +26,8 @@ class RpcProxy:
         self.counts: Counter[str] = Counter()
         self.heads: dict[int, float] = {}
         self.sent: dict[str, float] = {}
+        self.cpu: Callable[[], float] = lambda: 0.0
+        self.cpu_at: dict[int | str, float] = {}
 
     async def __aenter__(self) -> Self:
         self._server = await serve(self._serve, "127.0.0.1", 0, max_size=None, compression=None)
@@ -55,6 +61,7 @@ class RpcProxy:
                 self.counts[call["method"]] += 1
                 if call["method"] == "eth_sendRawTransaction":
                     self.sent.setdefault(call["params"][0], time.time())
+                    self.cpu_at.setdefault(call["params"][0], self.cpu())
             await node.send(text)
         await node.close()
 
@@ -68,4 +75,5 @@ class RpcProxy:
                 head = json.loads(text)["params"]["result"]
                 if isinstance(head, dict) and "number" in head:
                     self.heads.setdefault(int(head["number"], 16), time.time())
+                    self.cpu_at.setdefault(int(head["number"], 16), self.cpu())
             await daemon.send(text)
