@@ -64,8 +64,8 @@ async def _publish(local: LocalNetwork, **changes: object) -> str:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def retired(local: LocalNetwork) -> str:
-    """A source that its client has set inactive."""
+async def retired(local: LocalNetwork, source: str) -> str:
+    """A source that its client has set inactive; `source` stays the first of the list."""
     address = await _publish(local)
     async with JsonRpc(local.node.rpc_url) as rpc:
         await transact(rpc, accounts.role("client"), local.deployment.nexus, "Nexus", "inactivateSource", address)
@@ -73,7 +73,7 @@ async def retired(local: LocalNetwork) -> str:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def dear(local: LocalNetwork) -> str:
-    """A source that asks for more lockup than the network's minimum."""
+async def dear(local: LocalNetwork, source: str) -> str:
+    """A source that asks for more lockup than the network's minimum; `source` stays the first of the list."""
     body = Sample.find("multiply", Environment.CPU).compose(NO_IMAGE.format(name="multiply"))
     return await _publish(local, compose={"cpu": await local.pinning.put(body, "text/yaml")}, min_lockup=150 * COIN)

@@ -4,9 +4,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
 from ogpu_provider.chain.mastery import Unsigned
 from ogpu_provider.domain.clock import SystemClock
-from ogpu_provider.domain.errors import ConfigError
+from ogpu_provider.domain.errors import ConfigError, ProviderError
 from ogpu_provider.environment import Secret
 from ogpu_provider.onboarding.sitting import Answers, Examine, Sitting, StepResult
 from ogpu_provider.onboarding.steps import register
@@ -81,3 +83,20 @@ def sitting_of(host: BareHost, given: Answers, talk: Listener, stack: AsyncExitS
         stack=stack,
         keystore_rounds=4096,
     )
+
+
+async def refused(host: BareHost, code: str, talk: Listener | None = None, **changes: Any) -> ProviderError:
+    """The refusal; it has a sentence and a remedy, and nothing was sent for it."""
+    before = await host.nonce()
+    with pytest.raises(ProviderError) as caught:
+        await sit(host, answers(host, **changes), talk)
+    assert caught.value.code == code, caught.value
+    assert str(caught.value)
+    assert caught.value.remedy
+    assert await host.nonce() == before
+    return caught.value
+
+
+async def paired(host: BareHost) -> None:
+    await host.announce()
+    await sit(host, answers(host))

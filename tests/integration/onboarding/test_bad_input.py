@@ -18,7 +18,7 @@ from ogpu_provider.settings import Settings
 from ogpu_provider.store.sqlite import SqliteStore
 from tests.integration.onboarding.host import BareHost, fresh
 from tests.integration.onboarding.replica import Replica
-from tests.integration.onboarding.sit import Listener, answers, sit
+from tests.integration.onboarding.sit import Listener, answers, paired, refused, sit
 
 pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
@@ -28,23 +28,6 @@ class Empty(Replica):
 
     async def _answer(self, method: str, params: list[Any], head: int) -> dict[str, Any]:
         return {"result": "0x"} if method == "eth_getCode" else await super()._answer(method, params, head)
-
-
-async def refused(host: BareHost, code: str, talk: Listener | None = None, **changes: Any) -> ProviderError:
-    """The refusal; it has a sentence and a remedy, and nothing was sent for it."""
-    before = await host.nonce()
-    with pytest.raises(ProviderError) as caught:
-        await sit(host, answers(host, **changes), talk)
-    assert caught.value.code == code, caught.value
-    assert str(caught.value)
-    assert caught.value.remedy
-    assert await host.nonce() == before
-    return caught.value
-
-
-async def paired(host: BareHost) -> None:
-    await host.announce()
-    await sit(host, answers(host))
 
 
 async def test_a_wrong_password_keeps_the_keystore(host: BareHost) -> None:
@@ -189,64 +172,6 @@ async def test_signed_with_another_amount_is_said_and_made_up_for(host: BareHost
     assert await host.said() == {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Locked": 2, "Deposited": 1}
 
 
-async def test_no_gas_to_announce_with(host: BareHost) -> None:
-    await host.fund(host.provider.address, 0)
-    await host.announce()
-    error = await refused(host, "tx.not_enough_balance")
-    assert host.provider.address in error.remedy
-    await host.fund(host.provider.address, COIN)
-    await sit(host, answers(host))
-    assert await host.said() == {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Locked": 1}
-
-
-async def test_no_coin_for_the_stake_prints_a_deposit_for_the_master(host: BareHost) -> None:
-    await host.announce(value=30 * COIN)
-    talk = Listener()
-    with pytest.raises(ProviderError) as caught:
-        await sit(host, answers(host, wait=1.0), talk)
-    assert caught.value.code == "stake.not_enough_balance"
-    [deposit] = talk.shown
-    assert (deposit.function, deposit.value) == ("deposit", 70 * COIN)
-    await host.act(host.master, "Vault", "deposit", host.provider.address, value=deposit.value)
-    await sit(host, answers(host))
-    assert await host.ask("Vault", "lockupOf", host.provider.address) == 100 * COIN
-    assert (await host.said())["Deposited"] == 1
-
-
-async def test_no_gas_at_each_later_step_and_then_on(host: BareHost, dear: str) -> None:
-    """The lock and the registration find an empty account; with coin on it, each is made once."""
-    await host.announce(value=60 * COIN)
-    await host.act(host.master, "Vault", "deposit", host.provider.address, value=90 * COIN)
-    await sit(host, answers(host, lockup=60 * COIN))
-    for at, sources in (("lock", ()), ("register", (dear,))):
-        await host.fund(host.provider.address, 1)
-        talk = Listener()
-        error = await refused(host, "tx.not_enough_balance", talk, lockup=150 * COIN, sources=sources)
-        assert (host.provider.address in str(error), "send at least" in error.remedy) == (True, True)
-        assert any(text.startswith(f"Next: {at}") for text in talk.said)
-        await host.fund(host.provider.address, COIN)
-        await sit(host, answers(host, lockup=150 * COIN, sources=sources))
-    assert await host.said() == {
-        "MasterAnnounced": 1,
-        "ProviderAnnounced": 1,
-        "Registered": 1,
-        "Deposited": 1,
-        "Locked": 2,
-    }
-
-
-async def test_a_poor_master_at_hand(host: BareHost) -> None:
-    await host.fund(host.master.address, 50 * COIN)
-    path = host.folder / "master.json"
-    await keystore.import_key(path, host.master.private_key, "horse", rounds=4096)
-    hand: dict[str, Any] = {"master_keystore": path, "master_password": Secret("horse")}
-    assert "the master" in str(await refused(host, "tx.not_enough_balance", **hand))
-    await host.fund(host.master.address, 200 * COIN)
-    await refused(host, "key.password", master_keystore=path, master_password=Secret("cow"))
-    await refused(host, "pairing.other_key", **hand, master=fresh().address)
-    assert not (host.folder / "data" / "master-transaction.json").exists()
-
-
 async def test_a_declined_transaction_is_not_sent(host: BareHost) -> None:
     await host.announce()
     await refused(host, "register.declined", Listener(declines=("Send it with the provider's key?",)))
@@ -264,15 +189,6 @@ async def test_sources_that_cannot_be_served(host: BareHost, source: str) -> Non
 async def test_an_inactive_source(host: BareHost, retired: str) -> None:
     await paired(host)
     await refused(host, "source.inactive", sources=(retired,))
-
-
-async def test_a_source_that_asks_for_more_stake_than_there_is(host: BareHost, dear: str) -> None:
-    await paired(host)
-    await refused(host, "stake.not_enough_balance", sources=(dear,), wait=0.5)
-    await host.fund(host.provider.address, 60 * COIN)
-    await sit(host, answers(host, sources=(dear,)))
-    assert await host.ask("Vault", "lockupOf", host.provider.address) == 150 * COIN
-    assert (await host.said())["Registered"] == 1
 
 
 async def test_a_host_with_errors_goes_on_only_when_told(host: BareHost) -> None:
