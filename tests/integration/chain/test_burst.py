@@ -32,7 +32,7 @@ LASTS = 3000
 
 
 class Counting:
-    """A node, and how many of the calls to it were under way at once."""
+    """A node, and how many requests to it were under way at once."""
 
     def __init__(self, node: Any) -> None:
         self._node = node
@@ -40,18 +40,18 @@ class Counting:
         self.most = 0
 
     async def call(self, method: str, *params: Any) -> Any:
-        return await self._counted(1, self._node.call(method, *params))
+        return await self._counted(self._node.call(method, *params))
 
     async def batch(self, calls: Sequence[Any]) -> Any:
-        return await self._counted(len(calls), self._node.batch(calls))
+        return await self._counted(self._node.batch(calls))
 
-    async def _counted(self, calls: int, answer: Any) -> Any:
-        self.running += calls
+    async def _counted(self, answer: Any) -> Any:
+        self.running += 1
         self.most = max(self.most, self.running)
         try:
             return await answer
         finally:
-            self.running -= calls
+            self.running -= 1
 
 
 @pytest.fixture
