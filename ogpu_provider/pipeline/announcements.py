@@ -13,7 +13,8 @@ from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.source import SourceState, SourceStatus
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address
-from ogpu_provider.pipeline.conductor import BEFORE_ATTEMPT, Conductor
+from ogpu_provider.pipeline.conductor import Conductor
+from ogpu_provider.pipeline.patience import BEFORE_ATTEMPT
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.sources import SourceKeeper
 

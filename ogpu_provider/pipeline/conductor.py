@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from ogpu_provider.domain.errors import ProviderError, Retry, RpcUnavailable, StaleRow
+from ogpu_provider.domain.errors import ProviderError, StaleRow
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.resources import task_holder
@@ -19,15 +19,15 @@ from ogpu_provider.domain.task import AT_WORK, Step, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.driver import Driver
+from ogpu_provider.pipeline.patience import Retried, take_step
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.recovery import decide
 from ogpu_provider.pipeline.reversal import UNDONE
-from ogpu_provider.pipeline.stages import DECIDES, STAGES
+from ogpu_provider.pipeline.stages import DECIDES
 from ogpu_provider.pipeline.standing import refused
 
 log = structlog.get_logger()
 
-BEFORE_ATTEMPT = frozenset({TaskState.SEEN, TaskState.ADMITTED, TaskState.READY})
 Observer = Callable[[Task, TaskState], None]
 Outcome = Transition | Mapping[str, object] | None
 Decide = Callable[[Task], Outcome]
@@ -183,11 +183,11 @@ class Conductor:
                     queued, driver.queued, driver.waiting = driver.queued, False, ""
                     driver.wake.clear()
                     task = driver.task
-                    step = await self._step(task, tries)
+                    step = await take_step(task, self._ports, tries)
                     if queued and isinstance(step, Wait) and not step.for_room:
                         driver.waiting = step.why  # for something else than room now: the next one looks
                         self._nudge_first(task.source)
-                tries = tries + 1 if isinstance(step, _Retry) else 0
+                tries = tries + 1 if isinstance(step, Retried) else 0
                 try:
                     task, step = await self._take(driver, task, step)
                 except StaleRow:
@@ -216,35 +216,12 @@ class Conductor:
         steps = [step]
         while step.to in DECIDES:
             task = task.but(**step.changes, state=step.to)
-            following = await self._step(task, 0)
+            following = await take_step(task, self._ports, 0)
             if not isinstance(following, Transition):
                 return steps, following
             step = following
             steps.append(step)
         return steps, None
-
-    async def _step(self, task: Task, tries: int) -> Step:
-        try:
-            return await STAGES[task.state](task, self._ports)
-        except ProviderError as error:
-            return self._on_error(task, error, tries)
-        except Exception:
-            log.exception("stage_crashed", task=task.address, state=task.state)
-            reason = Reason("internal", f"a defect in stage {task.state}; see the daemon's log")
-            return Transition(_end_of(task), reasons=(reason,))
-
-    def _on_error(self, task: Task, error: ProviderError, tries: int) -> Step:
-        policy = self._ports.policy
-        now = self._ports.head.now(self._ports.clock)
-        pause = 0.0 if error.retry is Retry.NOW else min(policy.retry_pause * 2**tries, policy.retry_pause_max)
-        limit = task.expiry or now + policy.max_run
-        patient = task.state not in BEFORE_ATTEMPT or tries + 1 < policy.tries_before_attempt
-        if isinstance(error, RpcUnavailable):  # says nothing about the task, and tasks are not read meanwhile either
-            patient, pause = True, min(pause, policy.outage_pause_max)
-        if error.retry is not Retry.NEVER and patient and now + pause < limit:
-            log.info("stage_retries", task=task.address, state=task.state, code=error.code, error=str(error))
-            return _Retry(now + pause, f"{error.code}: {error}")
-        return Transition(_end_of(task), reasons=(Reason(error.code, str(error)),))
 
     async def _keep(self, task: Task, changes: Mapping[str, object]) -> None:
         """Fields that a stage learnt (a container accepted the call) must not be lost to a racing fact."""
@@ -343,11 +320,3 @@ class Conductor:
         for driver in self._drivers.values():
             if driver.task.state is TaskState.SEEN and driver.waiting:
                 driver.wake.set()
-
-
-class _Retry(Wait):
-    """A wait that counts as a failed try."""
-
-
-def _end_of(task: Task) -> TaskState:
-    return TaskState.DECLINED if task.state in BEFORE_ATTEMPT else TaskState.FAILED
