@@ -88,7 +88,9 @@ async def test_a_user_namespace_takes_a_task_and_root_in_it_is_nobody_here() -> 
     need("unshare")
     folder = Path(tempfile.mkdtemp(prefix="ogpu-levels-"))
     folder.chmod(0o711)
+    (folder / "run").mkdir(mode=0o711)  # beside the folder of its state the engine makes one for the remapped root
     arguments = ["--userns-remap", "default", "--data-root", str(folder / "data")]
+    arguments += ["--exec-root", str(folder / "run" / "exec")]
     prefix = ("unshare", "--mount", "sh", "-c", ACCOUNTS, "engine")
     try:
         async with own_host(
