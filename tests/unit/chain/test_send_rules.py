@@ -1152,3 +1152,32 @@ async def test_a_closed_one_whose_block_was_undone_is_sent_at_the_look_that_find
         again = times(world, SEND)
         await world.clock.advance(61)
         assert again == [60.0]
+
+
+async def test_the_foreign_nonce_is_named_whichever_it_is() -> None:
+    world = World()
+    run = await start(world)
+    await world.plan(intent(1))
+    await world.mine(4)
+    assert await world.state(intent(1)) is _S.CONFIRMED
+    await foreign(world, [1])
+    await world.plan(intent(2))
+    for _ in range(7):
+        if not run.done():
+            await empty(world)
+            await world.clock.advance(31)
+    assert f"nonce 1 of {ME}" in str(await ended(run))
+
+
+async def test_what_was_replaced_leaves_the_budget_what_it_does_not_need() -> None:
+    gas = START_GAS[Effect.ATTEMPT]
+    for spare, room in ((0, True), (1, False)):
+        world = World(budget=gas * (3_375_000_000 + 3 * GWEI) - spare)
+        async with world.running():
+            await world.plan(intent(1))
+            await empty(world, 3)
+            await world.clock.advance(13)
+            await empty(world)
+            assert len(await prices(world, intent(1))) == 2
+            await world.plan(intent(2))
+            assert (len(world.node.pool) == 2) == room

@@ -55,37 +55,39 @@ ATTEMPT, SUBMIT = Effect.ATTEMPT, Effect.SUBMIT_RESPONSE
 
 
 @pytest.mark.parametrize("state", [S.ATTEMPTED, S.EXECUTING])
-def test_what_was_planned_and_not_sent_is_sent(state: TaskState) -> None:
+def test_send_what_was_planned_and_not_sent(state: TaskState) -> None:
     assert decided(state, view(), (ATTEMPT, T.PLANNED)) == Decision(Row.SEND)
 
 
 @pytest.mark.parametrize("sent", [T.SIGNED, T.SENT, T.MINED])
-def test_what_was_sent_without_effect_is_sent_again(sent: IntentState) -> None:
+def test_resend_what_was_sent_without_effect(sent: IntentState) -> None:
     assert decided(S.EXECUTING, view(), (ATTEMPT, sent)) == Decision(Row.RESEND)
     both = ((ATTEMPT, T.CONFIRMED), (SUBMIT, sent))
     assert decided(S.SUBMITTED, view(C.ATTEMPTED, ours=True), *both) == Decision(Row.RESEND)
 
 
 @pytest.mark.parametrize("attempt", [T.SENT, T.MINED, T.CONFIRMED, T.REVERTED, T.ABANDONED])
-def test_an_attempt_that_is_there_lets_the_work_go_on_whatever_became_of_the_transaction(attempt: IntentState) -> None:
+def test_run_goes_on_where_the_attempt_is_there_whatever_became_of_the_transaction(attempt: IntentState) -> None:
     chain = view(C.ATTEMPTED, ours=True)
     assert decided(S.ATTEMPTED, chain, (ATTEMPT, attempt)) == Decision(Row.RUN)
     assert decided(S.EXECUTING, chain, (ATTEMPT, attempt)) == Decision(Row.LISTEN)
 
 
-def test_what_was_called_is_listened_for_or_called_again() -> None:
-    chain = view(C.ATTEMPTED, ours=True)
-    assert decided(S.EXECUTING, chain, up=True) == Decision(Row.LISTEN)
-    assert decided(S.EXECUTING, chain, up=False) == Decision(Row.RESTART)
+def test_listen_where_what_was_called_still_runs() -> None:
+    assert decided(S.EXECUTING, view(C.ATTEMPTED, ours=True), up=True) == Decision(Row.LISTEN)
+
+
+def test_restart_where_what_was_called_is_gone() -> None:
+    assert decided(S.EXECUTING, view(C.ATTEMPTED, ours=True), up=False) == Decision(Row.RESTART)
 
 
 @pytest.mark.parametrize("state", [S.EXECUTING, S.PRODUCED, S.PINNED])
 @pytest.mark.parametrize("up", [True, False])
-def test_a_stored_result_is_published_whatever_runs(state: TaskState, up: bool) -> None:
+def test_publish_a_stored_result_whatever_runs(state: TaskState, up: bool) -> None:
     assert decided(state, view(C.ATTEMPTED, ours=True), up=up, result=True) == Decision(Row.PUBLISH)
 
 
-def test_a_response_that_is_there_is_noted_with_what_the_logs_would_have_said() -> None:
+def test_settle_notes_a_response_that_is_there_with_what_the_logs_would_have_said() -> None:
     chain = view(C.FINALIZED, ours=True, answered=True, winner=US)
     decision = decided(S.SUBMITTED, chain, (SUBMIT, T.SENT))
     assert decision == Decision(Row.SETTLE, None, {"response": RESPONSE, "finalized_block": 42})
@@ -97,7 +99,9 @@ def test_a_response_that_is_there_is_noted_with_what_the_logs_would_have_said() 
 
 @pytest.mark.parametrize("effect", [ATTEMPT, SUBMIT])
 @pytest.mark.parametrize("state", [T.REVERTED, T.ABANDONED])
-def test_a_failed_transaction_whose_end_nobody_heard_of_ends_the_task(effect: Effect, state: IntentState) -> None:
+def test_refused_ends_the_task_of_a_failed_transaction_whose_end_nobody_heard_of(
+    effect: Effect, state: IntentState
+) -> None:
     decision = decided(S.SUBMITTED if effect is SUBMIT else S.EXECUTING, view(), (effect, state))
     assert decision.row is Row.REFUSED
     assert decision.step is not None
@@ -108,7 +112,7 @@ def test_a_failed_transaction_whose_end_nobody_heard_of_ends_the_task(effect: Ef
 
 
 @pytest.mark.parametrize("state", [s for s in S if s not in OVER | {S.SUBMITTED, S.RESPONDED}])
-def test_an_answer_from_elsewhere_ends_the_task(state: TaskState) -> None:
+def test_elsewhere_ends_a_task_that_this_key_answered_from_another_host(state: TaskState) -> None:
     decision = decided(state, view(C.FINALIZED, answered=True, winner=US))
     assert decision.row is Row.ELSEWHERE
     assert decision.step is not None
@@ -124,7 +128,7 @@ def test_an_answer_from_elsewhere_ends_the_task(state: TaskState) -> None:
     ],
 )
 @pytest.mark.parametrize("state", [s for s in S if s not in OVER])
-def test_what_the_chain_ended_is_stopped(state: TaskState, chain: TaskView, end: TaskState) -> None:
+def test_stop_what_the_chain_ended(state: TaskState, chain: TaskView, end: TaskState) -> None:
     decision = decided(state, chain, (ATTEMPT, T.SENT))
     assert decision.row is Row.STOP
     assert decision.step is not None
@@ -132,32 +136,33 @@ def test_what_the_chain_ended_is_stopped(state: TaskState, chain: TaskView, end:
 
 
 @pytest.mark.parametrize("ours", [True, False])
-def test_an_open_task_without_a_row_is_taken_up(ours: bool) -> None:
+def test_adopt_an_open_task_without_a_row(ours: bool) -> None:
     assert decided(None, view(C.ATTEMPTED, ours=ours)) == Decision(Row.ADOPT)
 
 
 @pytest.mark.parametrize("chain", [view(C.FINALIZED), view(C.RESPONDED, answered=True), view(C.CANCELED)])
-def test_one_that_is_over_or_answered_is_left(chain: TaskView) -> None:
+def test_leave_one_without_a_row_that_is_over_or_answered(chain: TaskView) -> None:
     assert decided(None, chain) == Decision(Row.LEAVE)
     assert decided(None, view(), now=float(EXPIRY)) == Decision(Row.LEAVE)
 
 
 @pytest.mark.parametrize("state", sorted(OVER))
-def test_a_row_that_is_over_is_left(state: TaskState) -> None:
+def test_leave_a_row_that_is_over(state: TaskState) -> None:
     assert decided(state, view(C.FINALIZED, winner=OTHER)) == Decision(Row.LEAVE)
 
 
 @pytest.mark.parametrize("state", [S.SEEN, S.ADMITTED, S.READY, S.ATTEMPTED])
-def test_the_others_go_on(state: TaskState) -> None:
+def test_run_what_is_before_the_call(state: TaskState) -> None:
     assert decided(state, view(C.ATTEMPTED, ours=True)) == Decision(Row.RUN)
 
 
-def test_every_row_of_the_table_is_written_above() -> None:
+def test_every_row_is_in_the_table_and_has_a_test_of_its_name() -> None:
     import ogpu_provider.pipeline.recovery as module
 
     assert module.__doc__ is not None
     for one in Row:
         assert f"    {one.name} " in module.__doc__
+        assert any(name.startswith(f"test_{one.value}_") for name in globals()), one
 
 
 def executing(**fields: object) -> Task:
