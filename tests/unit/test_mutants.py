@@ -1,0 +1,31 @@
+"""A sample of small defects in fees, sender and journal: the tests notice them. `scripts/mutate` tries all."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OF_EACH = 6
+
+
+@pytest.mark.timeout(900)
+def test_a_sample_of_small_defects_is_noticed() -> None:
+    tried = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "mutate", "--sample", str(OF_EACH)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert f"of {3 * OF_EACH} noticed" in tried.stdout
+
+
+def test_no_equivalent_mutant_is_listed_without_a_reason() -> None:
+    lines = (ROOT / "tests" / "equivalent_mutants.txt").read_text().splitlines()
+    assert lines[0].startswith("# ")
+    for before, line in pairwise(lines):
+        assert line.startswith("# ") or before.startswith("# ") or before.split(":")[0] == line.split(":")[0]
