@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Self
 
 HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[3]
+PLACE = Path("/run/walk")
 _SETUP = """
 set -eu
 mount -t tmpfs -o mode=0755 tmpfs /run/walk
@@ -53,6 +55,12 @@ sys.exit(main())' "$@"
 """
 
 
+def leave_no_trace() -> None:
+    """Remove the place that drafts were mounted on, when every such host has gone."""
+    with suppress(OSError):
+        PLACE.rmdir()
+
+
 def missing_part() -> str:
     """Why there can be no such host here; empty if there can."""
     if os.geteuid() != 0:
@@ -77,7 +85,7 @@ class Machine:
         self._holder: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        Path("/run/walk").mkdir(exist_ok=True)
+        PLACE.mkdir(exist_ok=True)
         given = {
             "BASE": sys.base_prefix,
             "LIBRARIES": sysconfig.get_path("purelib"),

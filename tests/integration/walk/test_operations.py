@@ -23,7 +23,7 @@ from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.devnet.transactions import read, transact
 from ogpu_provider.domain.units import COIN
 from tests.integration.walk.chapter import Block, blocks
-from tests.integration.walk.machine import ROOT, Machine, missing_part
+from tests.integration.walk.machine import ROOT, Machine, leave_no_trace, missing_part
 from tests.waiting import until
 
 pytestmark = [pytest.mark.devnet, pytest.mark.docker, pytest.mark.timeout(900)]
@@ -174,6 +174,7 @@ async def walk(tmp_path: Path) -> AsyncIterator[tuple[Walk, Machine]]:
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     compose = await tools.provision_compose()
     async with AsyncExitStack() as stack:
+        stack.callback(leave_no_trace)
         stack.push_async_callback(remove_instance, INSTANCE)
         network = await stack.enter_async_context(LocalNetwork(tmp_path, block_time=0.5))
         made = network.describe()
