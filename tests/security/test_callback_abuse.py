@@ -99,6 +99,7 @@ def plan(
                 path = office.path(OURS, task)
                 made.add(request(path, body, method=rng.choice(("GET", "PUT", "DELETE"))), 405)
             case _:
+                task = waiting[n // 8 % len(waiting)]  # each of them, however few are sent
                 body, noted = rng.choice(list(made.results[task].items()))
                 path = office.path(OURS, task)
                 data = request(path, body) if n % 16 > 7 else chunked(path, [body[:7], body[7:]])
