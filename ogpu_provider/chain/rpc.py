@@ -6,11 +6,9 @@ in its place.
 """
 
 import asyncio
-import json
 import random as _random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,12 +24,13 @@ from ogpu_provider.domain.errors import ConfigError, RpcUnavailable, WrongNetwor
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+    from web3 import AsyncHTTPProvider
+    from web3.types import RPCEndpoint
 
 log = structlog.get_logger(__name__)
 
 _HTTP_BATCH = 100  # calls in one HTTP request; hosted nodes refuse more
 _CONNECTIONS = 16
-_JSON = {"Content-Type": "application/json"}
 
 
 def probe(network: Network) -> list[Call]:
@@ -182,10 +181,8 @@ class Rpc:
 
 
 class _Http:
-    """JSON-RPC over a pooled session. aiohttp is imported at the first use, which a daemon on a websocket never has.
-
-    Not web3's provider: that takes a lock in a thread for each request, and a time-out meanwhile leaves it locked.
-    """
+    """web3's HTTP provider over a session of our own. web3 is imported at the first use: it takes more than a second,
+    which a daemon on a websocket need not spend."""
 
     def __init__(self, url: str, timeout: float, counts: Counter[str], network: Network) -> None:
         self._url = url
@@ -193,7 +190,8 @@ class _Http:
         self._counts = counts
         self._network = network
         self._session: ClientSession | None = None
-        self._ids = count(1)
+        self._provider: AsyncHTTPProvider | None = None
+        self._opening = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._checked = False
 
@@ -216,39 +214,30 @@ class _Http:
     async def _answers(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
         if len(calls) == 1:
             [(method, params)] = calls
-            return [outcome(method, await self._ask(method, [(method, params)]))]
+            return [outcome(method, await self._single(method, params))]
         answers: list[Any | JsonRpcError] = []
         for start in range(0, len(calls), _HTTP_BATCH):
             answers += await self._several(calls[start : start + _HTTP_BATCH])
         return answers
 
-    async def _several(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
-        found = await self._ask("a batch", calls)
-        if isinstance(found, Mapping):
-            outcome("a batch", found)  # one refusal for all of it: raises where that is for being busy
-        numbers = {one.get("id"): one for one in found if isinstance(one, Mapping)} if isinstance(found, list) else {}
-        answers = [numbers.get(number) for number in sorted(numbers, key=_number)]
-        if len(answers) != len(calls):
-            raise RpcUnavailable("the node did not answer every call of a batch")
-        return [outcome(method, one) for (method, _), one in zip(calls, answers, strict=True)]
+    async def _single(self, method: str, params: Sequence[Any]) -> Any:
+        provider = await self._ready()
+        self._counts[method] += 1
+        again = not method.startswith("eth_send")
+        return await self._translated(method, again, lambda: provider.make_request(_endpoint(method), list(params)))
 
-    async def _ask(self, what: str, calls: Sequence[Call]) -> Any:
-        """One request: an object for one call, an array for several."""
+    async def _several(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
+        provider = await self._ready()
         for method, _ in calls:
             self._counts[method] += 1
-        asked = [
-            {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
-            for method, params in calls
-        ]
-        body = json.dumps(asked if len(asked) > 1 else asked[0]).encode()
+        requests = [(_endpoint(method), list(params)) for method, params in calls]
         again = not any(method.startswith("eth_send") for method, _ in calls)
-        return await self._translated(what, again, lambda: self._post(body))
-
-    async def _post(self, body: bytes) -> Any:
-        if self._session is None:
-            self._session = _session(self._timeout)
-        async with self._session.post(self._url, data=body, headers=_JSON) as response:
-            return json.loads(await response.read())
+        found = await self._translated("a batch", again, lambda: provider.make_batch_request(requests))
+        if isinstance(found, Mapping):
+            outcome("a batch", found)  # one refusal for all of it: raises where that is for being busy
+        if not isinstance(found, list) or len(found) != len(calls):
+            raise RpcUnavailable("the node did not answer every call of a batch")
+        return [outcome(method, one) for (method, _), one in zip(calls, found, strict=True)]
 
     async def _translated(self, what: str, again: bool, request: Callable[[], Awaitable[Any]]) -> Any:
         from aiohttp import ClientError, ClientResponseError, ServerDisconnectedError
@@ -268,12 +257,33 @@ class _Http:
             if err.status == 429 or said is not None:
                 raise Busy(f"{what}: HTTP {err.status}", said) from err
             raise RpcUnavailable(f"{what}: HTTP {err.status}") from err
-        except (ClientError, OSError, ValueError, RecursionError) as err:
+        except (ClientError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             raise RpcUnavailable(f"{what}: {type(err).__name__}") from err
 
+    async def _ready(self) -> "AsyncHTTPProvider":
+        if self._provider is None:
+            async with self._opening:
+                if self._provider is None:
+                    self._session = _session(self._timeout)
+                    self._provider = await asyncio.to_thread(_http_provider, self._url, self._session)
+        return self._provider
 
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else -1
+
+def _http_provider(url: str, session: "ClientSession") -> "AsyncHTTPProvider":
+    from web3 import AsyncHTTPProvider
+    from web3._utils.http_session_manager import HTTPSessionManager
+
+    class Sessions(HTTPSessionManager):
+        """Our session, always. The cache of web3's takes a lock in a thread for each request, and a time-out
+        meanwhile leaves it locked."""
+
+        async def async_make_post_request(self, endpoint_uri: Any, data: Any, **terms: Any) -> bytes:
+            async with session.post(endpoint_uri, data=data, **terms) as response:
+                return await response.read()
+
+    provider = AsyncHTTPProvider(url, exception_retry_configuration=None)
+    provider._request_session_manager = Sessions()
+    return provider
 
 
 def _session(timeout: float) -> "ClientSession":
@@ -284,3 +294,7 @@ def _session(timeout: float) -> "ClientSession":
         timeout=ClientTimeout(total=timeout),
         connector=TCPConnector(limit=_CONNECTIONS, keepalive_timeout=30),
     )
+
+
+def _endpoint(method: str) -> "RPCEndpoint":
+    return method  # type: ignore[return-value]
