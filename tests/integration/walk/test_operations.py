@@ -167,6 +167,14 @@ class Walk:
         async with JsonRpc(self.network.node.rpc_url) as rpc:
             return bool(await read(rpc, self.source, "Source", "preferredEnvironmentOf", self.provider))
 
+    async def unregistered(self) -> None:
+        """The daemon has sent the transaction; the chain has it a block later."""
+
+        async def gone() -> bool:
+            return not await self.registered()
+
+        await until(gone, 60, "the source to have no such provider")
+
 
 @pytest.fixture
 async def walk(tmp_path: Path) -> AsyncIterator[tuple[Walk, Machine]]:
@@ -219,7 +227,7 @@ async def test_every_command_of_the_chapter_works_in_its_order(walk: tuple[Walk,
 
     old_key = on.provider
     await on.do("sources remove")
-    assert not await on.registered()
+    await on.unregistered()
     await on.by_master("Terminal", "removeProvider", old_key)
     await on.new_key(await on.do("mv /var/lib/ogpu-provider"))
     assert on.provider != old_key
@@ -230,7 +238,7 @@ async def test_every_command_of_the_chapter_works_in_its_order(walk: tuple[Walk,
     assert await on.coin(old_key) > (STAKE - 1) * COIN
 
     await on.do("sources remove")
-    assert not await on.registered()
+    await on.unregistered()
     await on.unbonding_passes()
     earned = (await on.say("vault", "show", "--account", "master"))["balance_wei"] // (COIN // 100)
     before = await on.ask("Vault", "balanceOf", on.master.address)
