@@ -10,7 +10,7 @@ from ogpu_provider.domain import facts
 from ogpu_provider.domain.facts import Fact
 from ogpu_provider.domain.source import SourceState
 from ogpu_provider.domain.units import Address, Hash
-from ogpu_provider.pipeline.ports import SourceBook
+from ogpu_provider.pipeline.book import SourceBook
 
 
 def serves(book: SourceBook, source: Address) -> bool:

@@ -21,6 +21,7 @@ from ogpu_provider.domain.source import Environment, ServedSource, SourceParams
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, Transition
 from ogpu_provider.domain.units import Address, Hash, Wei
 from ogpu_provider.domain.wish import Wish
+from ogpu_provider.pipeline.book import SourceBook
 
 
 class Journal(Protocol):
@@ -310,27 +311,6 @@ class Policy:
     outage_pause_max: float = 4.0
     tries_before_attempt: int = 3
     max_dispatches: int = 2
-
-
-class SourceBook:
-    """The sources that we serve or mean to, as the stages see them; written by the source keeper.
-
-    `paused`: the operator wants no new task; what is owed goes on.
-    """
-
-    def __init__(self) -> None:
-        self._rows: dict[Address, ServedSource] = {}
-        self.paired = True
-        self.paused = False
-
-    def get(self, address: Address) -> ServedSource | None:
-        return self._rows.get(address)
-
-    def put(self, source: ServedSource) -> None:
-        self._rows[source.address] = source
-
-    def all(self) -> list[ServedSource]:
-        return list(self._rows.values())
 
 
 @dataclass(frozen=True, slots=True)

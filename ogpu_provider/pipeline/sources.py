@@ -13,22 +13,16 @@ from dataclasses import dataclass, replace
 import structlog
 
 from ogpu_provider.domain.approval import Approval, OnChange
-from ogpu_provider.domain.errors import EngineError, ProviderError, Retry, RpcUnavailable
-from ogpu_provider.domain.intent import Intent, IntentState
+from ogpu_provider.domain.errors import ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.resources import Lease, source_holder
-from ogpu_provider.domain.source import (
-    Environment,
-    ServedSource,
-    SourceParams,
-    SourceState,
-    SourceStatus,
-)
+from ogpu_provider.domain.source import Environment, ServedSource, SourceParams, SourceState, SourceStatus
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want, Wish
 from ogpu_provider.pipeline.approvals import Approvals
 from ogpu_provider.pipeline.documents import SourceDocuments
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.registration import Registration
 from ogpu_provider.pipeline.warmth import Warmth
 
 log = structlog.get_logger()
@@ -83,6 +77,7 @@ class SourceKeeper:
         self._wakes: dict[Address, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
         self._documents = SourceDocuments(ports.content)
+        self._registration = Registration(ports, timeout=policy.register_timeout)
         self._limit = asyncio.Semaphore(policy.at_once)
         self._added: set[Address] = set()
         self._leaving: dict[Address, Want] = {}
@@ -276,7 +271,7 @@ class SourceKeeper:
         )
         devices = await self._bring_up(row, environment, compose, waived)
         if not registered and address not in self._leaving:
-            await self._register(address, environment)
+            await self._registration.make(address, environment)
         if self._row(address).state is SourceState.DROPPED or address in self._leaving:
             return
         if self._row(address).state is not SourceState.READY:
@@ -321,39 +316,10 @@ class SourceKeeper:
         await self._ports.runtime.down(address)
         self._ports.scheduler.release(source_holder(address))
         if self._leaving.get(address) is Want.UNREGISTER and await self._ports.chain.registered_environment(address):
-            await self._sent("unregistration", self._ports.chain.intent_unregister(address))
+            await self._registration.undo(address)
             self._ports.book.put(replace(self._row(address), registered=False))
         if address in self._leaving:
             await self._drop(address, "source.left", "the operator removed it")
-
-    async def _register(self, address: Address, environment: Environment) -> None:
-        await self._sent("registration", self._ports.chain.intent_register(address, environment))
-
-    async def _sent(self, what: str, intent: Intent) -> None:
-        """Plan it once, then wait for its transaction. A refused one is planned anew next time."""
-        intent = await self._unused(intent)
-        await self._ports.journal.plan(intent, at=self._ports.clock.now())
-        self._ports.sender.wake()
-        give_up = self._ports.clock.monotonic() + self._policy.register_timeout
-        while self._ports.clock.monotonic() < give_up:
-            row = await self._ports.journal.intent(intent.key)
-            if row and row.state in (IntentState.REVERTED, IntentState.ABANDONED):
-                text = f"the chain refused the {what}: check lockup, pairing and the source's minimum"
-                raise Unfit(text, code=f"{intent.effect}.reverted", retry=Retry.LATER)
-            if row and row.state in (IntentState.MINED, IntentState.CONFIRMED):
-                return
-            await self._ports.clock.sleep(0.2)
-        raise EngineError(f"the {what} is not in a block yet", code=f"{intent.effect}.pending", retry=Retry.LATER)
-
-    async def _unused(self, intent: Intent) -> Intent:
-        """The first key of this effect that is still open or was never planned."""
-        number = 1
-        while True:
-            candidate = replace(intent, key=f"{intent.key}:{number}")
-            row = await self._ports.journal.intent(candidate.key)
-            if row is None or row.state.open:
-                return candidate
-            number += 1
 
     async def _drop(self, address: Address, code: str, reason: str) -> None:
         await self._put(replace(self._row(address), state=SourceState.DROPPED, code=code, reason=reason, devices=()))

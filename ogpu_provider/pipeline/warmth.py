@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.source import Environment, SourceState
 from ogpu_provider.domain.units import Address
-from ogpu_provider.pipeline.ports import SourceBook
+from ogpu_provider.pipeline.book import SourceBook
 
 
 class Warmth:

@@ -9,8 +9,8 @@ from ogpu_provider.domain import facts
 from ogpu_provider.domain.facts import Fact, Origin, TaskStatus
 from ogpu_provider.domain.source import Environment, ServedSource, SourceState, SourceStatus
 from ogpu_provider.domain.units import Address, Hash
+from ogpu_provider.pipeline.book import SourceBook
 from ogpu_provider.pipeline.concerns import Concerns
-from ogpu_provider.pipeline.ports import SourceBook
 from tests.fakes.chain import OTHER, US
 
 OURS, DROPPED, THEIRS = (Address(f"0x{number:040x}") for number in (1, 2, 3))
