@@ -174,7 +174,7 @@ class Daemon:
         )
         self._intake = Intake(self.ports, self._conductor, self._keeper)
         self._orders = Orders(self.ports, self._conductor)
-        self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock)
+        self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, FeeCaps(settings.fees.max_fee))
         self._desk = Desk(
             network=network.name,
             ports=self.ports,

@@ -43,12 +43,16 @@ class Account:
 
 
 class AccountWatch:
-    """`last` is the newest reading, `problem` what stopped the newest try (None if it worked). `run` is the service."""
+    """`last` is the newest reading, `problem` what stopped the newest try (None if it worked). `run` is the service.
 
-    def __init__(self, wallet: Wallet, provider: Address, clock: Clock) -> None:
+    `caps`: the sender's.
+    """
+
+    def __init__(self, wallet: Wallet, provider: Address, clock: Clock, caps: FeeCaps) -> None:
         self._wallet = wallet
         self._provider = provider
         self._clock = clock
+        self._caps = caps
         self.last: Account | None = None
         self.problem: ProviderError | None = None
         self.tried_at: float | None = None
@@ -96,7 +100,7 @@ class AccountWatch:
         vaults = [await self._wallet.vault(account) for account in accounts]
         return Account(
             balance=balance,
-            price=_price(await self._wallet.fees()),
+            price=_price(await self._wallet.fees(), self._caps),
             pairing=pairing,
             eligible=any(vault.eligible for vault in vaults),
             sanctioned=sum(vault.sanctioned for vault in vaults),
@@ -104,6 +108,6 @@ class AccountWatch:
         )
 
 
-def _price(fees: FeeData) -> Wei | None:
-    offer = quote(fees.base_fee, Suggestion(fees.tip or 0, fees.gas_price), FeeCaps())
+def _price(fees: FeeData, caps: FeeCaps) -> Wei | None:
+    offer = quote(fees.base_fee, Suggestion(fees.tip or 0, fees.gas_price), caps)
     return None if offer is None else offer.max_fee

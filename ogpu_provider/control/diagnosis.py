@@ -114,7 +114,8 @@ def _account(report: Document) -> list[Finding]:
         text = "master and provider are not paired" if account["master"] else "the provider has no master"
         found.append(Finding("provider.unpaired", text, "`ogpu-provider register` goes through it"))
     if account["price_wei"] is None:
-        found.append(Finding("chain.too_dear", "gas costs more than the daemon may pay", "wait, or raise the cap"))
+        text = "gas costs more than the daemon may pay"
+        found.append(Finding("chain.too_dear", text, "wait, or raise fees.max_fee_gwei"))
     elif account["balance_wei"] == 0 or account["tasks_covered"] == 0:
         text = f"its balance of {account['balance']} does not cover the gas of one task"
         found.append(Finding("wallet.empty", text, f"send coin to {report['provider']}"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from ogpu_provider.chain.endpoint import EndpointHealth
+from ogpu_provider.chain.fees import FeeCaps
 from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.chain.wallet import FeeData, Pairing, VaultAccount, Wallet
 from ogpu_provider.control.account import AccountWatch
@@ -32,6 +33,7 @@ from tests.unit.pipeline.stage import Daemon, Outside, running
 
 GPU = Device("GPU-1", Environment.NVIDIA, "Test \x1b[31mGPU", 24 << 30, 1 << 30)
 MASTER = OTHER
+CAP = 5 * 10**9
 PAIRED = Pairing(MASTER, True, "", "")
 WELL = EndpointHealth("127.0.0.1:8545", True, 9, 0, "", True, 0.0, 0.0, math.inf, 0.002, 0, True)
 VAULT = VaultAccount(COIN, COIN, 0, 0, 0, 0, True, False)
@@ -81,7 +83,7 @@ async def open_office(
     sources = SourcePolicy(serve_all=True, compose_change=on_change)
     async with running(outside, host=Host(2, (GPU,) if gpu else ()), sources=sources) as daemon:
         wallet = FakeWallet()
-        watch = AccountWatch(wallet, US, outside.clock)
+        watch = AccountWatch(wallet, US, outside.clock, FeeCaps(CAP))
         await watch.look()
         orders = Orders(daemon.ports, daemon.conductor)
         await orders.restore()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ogpu_provider.chain.wallet import FeeData
 from ogpu_provider.control.desk import Desk
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.source import SourceState
@@ -14,7 +15,7 @@ from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import COIN
 from ogpu_provider.runtime.egress.table import Traffic
 from tests.fakes.clock import settle
-from tests.unit.control.desk import MASTER, WELL, open_office
+from tests.unit.control.desk import CAP, MASTER, WELL, open_office
 from tests.unit.pipeline.stage import Outside, serving
 
 
@@ -86,6 +87,17 @@ async def test_a_node_that_is_down_keeps_the_last_reading(outside: Outside) -> N
         assert found["rpc"]["code"] == "chain.unavailable"
         assert found["account"]["read_at"] == 1.8e9
         assert found["head"] is None
+
+
+async def test_gas_above_the_operators_own_cap_has_no_price(outside: Outside) -> None:
+    async with open_office(outside) as office:
+        office.wallet.price = FeeData(CAP, CAP, 10**9)
+        await office.desk.account.look()
+        assert (await ask(office.desk, "status"))["account"]["price_wei"] == CAP
+        office.wallet.price = FeeData(CAP + 1, CAP, 10**9)
+        await office.desk.account.look()
+        account = (await ask(office.desk, "status"))["account"]
+        assert (account["price_wei"], account["tasks_covered"]) == (None, None)
 
 
 async def test_with_no_healthy_endpoint_nothing_answers_whatever_the_last_reading_said(outside: Outside) -> None:
