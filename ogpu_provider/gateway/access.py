@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Header, Request
 
@@ -73,7 +74,7 @@ class Guard:
     async def who(self, request: Request, authorization: str) -> ApiKey | None:
         kind, _, text = authorization.partition(" ")
         if kind.lower() != "bearer":
-            text = request.cookies.get(COOKIE, "") if not authorization and _from_our_page(request) else ""
+            text = request.cookies.get(COOKIE, "") if not authorization and from_our_page(request) else ""
         if text.startswith(SESSION_PREFIX):
             return await self._members.session_of(digest(text), at=self._clock.now())
         return await self._key(digest(text)) if text else None
@@ -91,6 +92,13 @@ class Guard:
         return found
 
 
-def _from_our_page(request: Request) -> bool:
-    """Browsers say where a request comes from (Fetch Metadata); what only reads is harmless from anywhere."""
-    return request.method == "GET" or request.headers.get("sec-fetch-site") == "same-origin"
+def from_our_page(request: Request) -> bool:
+    """Browsers say where a request comes from: by Fetch Metadata, over plain HTTP by its origin. What only reads is
+    harmless from anywhere."""
+    if request.method == "GET":
+        return True
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = urlsplit(request.headers.get("origin", ""))
+    return bool(origin.netloc) and origin.netloc == request.headers.get("host")

@@ -10,7 +10,7 @@ from ogpu_provider.chain import contracts
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import FetchError, StoreError
-from ogpu_provider.domain.intent import Effect, Intent
+from ogpu_provider.domain.intent import Effect, Intent, IntentState
 from ogpu_provider.domain.order import ApiKey, Model, Order, OrderState, Quota
 from ogpu_provider.domain.units import Address, Wei, coin
 from ogpu_provider.gateway.access import TIERS
@@ -26,7 +26,7 @@ _EFFECTS = (Effect.PUBLISH_TASK, Effect.CANCEL_TASK, Effect.CONFIRM_RESPONSE)
 
 
 class Desk:
-    """`balance` tells what the client has in the Vault, in wei; `woken` hears that there is something to publish.
+    """`balance` tells what the client has in the Vault, in wei; `woken` hears that there is a transaction to send.
 
     `vet` raises FetchError for a callback URL that leads where nobody may be told to post. `chain_time`, in unix
     seconds, is what expiries are held against.
@@ -74,13 +74,18 @@ class Desk:
         return told("tasks", most, most - made, HOUR_S, max(1, round(first + HOUR_S - now)) if made else HOUR_S)
 
     async def create(self, key: ApiKey, wanted: NewTask, once: str | None) -> Order:
-        """Raises Problem 402, 404, 422, 429, and ProviderError as `problem_of` tells it."""
+        """Raises Problem 402, 404, 422, 429, and ProviderError as `problem_of` tells it.
+
+        `once`: what was asked under it before is answered as it was then, whatever has changed since.
+        """
+        mark = (once, _fingerprint(wanted)) if once else None
+        if mark and (first := await self._store.first(key.id, *mark)):
+            return first
         model = await self._store.model(wanted.model_id)
         if model is None:
             raise Problem(404, "model.unknown", "no such model; GET /api/models lists them")
         await self._check_callback(wanted.callback_url)
         order, config = self._written(key, wanted, model)
-        mark = (once, _fingerprint(wanted)) if once else None
         await self._reserve(order)
         made = None
         try:
@@ -94,7 +99,6 @@ class Desk:
         finally:
             if made is None or made.id != order.id:
                 self.release(order)
-        self._woken()
         return made
 
     async def cancel(self, order: Order) -> Order:
@@ -112,8 +116,11 @@ class Desk:
         )
 
     async def _ask(self, order: Order, kind: str, intent: Intent) -> Order:
-        """Once: what was asked of the chain before is not asked again."""
-        if await self._store.intent(intent.key) is not None:
+        """Once: what was asked of the chain before is not asked again. Raises Problem 409 where it said no."""
+        asked = await self._store.intent(intent.key)
+        if asked is not None and not asked.state.open and asked.state is not IntentState.CONFIRMED:
+            raise Problem(409, "task.refused_by_chain", f"the chain has refused it: its transaction is {asked.state}")
+        if asked is not None:
             return order
         moved = await self._store.move(order, kind, at=self._clock.now(), intent=intent)
         self._woken()

@@ -27,17 +27,18 @@ from ogpu_provider.store.orders import GatewayStore
 
 log = structlog.get_logger(__name__)
 RESULT_LIMIT = 32 << 20
-_FIRST = 15
+_FIRST = 50
+"""Attempts of a task that are looked at for a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A task on chain. `response` is the winner's, else the first one."""
+    """A task on chain. `provider` is who attempted it first; `responses` are (provider, response), the winner's alone
+    once there is a winner, else the first ones in their order."""
 
     status: TaskStatus
     provider: Address | None
-    response: Address | None
-    link: str
+    responses: Sequence[tuple[Address, Address]]
     confirmed: bool
     manual: bool
 
@@ -60,6 +61,7 @@ class Follower:
         self._settled = settled
         self._confirm = confirm
         self._local = local
+        self._unreadable: set[Address] = set()
         self._head: Block | None = None
 
     async def deliver(self, block: Block, facts: Sequence[Fact]) -> None:
@@ -113,12 +115,12 @@ class Follower:
         elif now.status is TaskStatus.EXPIRED:
             await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=True)
         elif now.status is TaskStatus.FINALIZED and now.confirmed:
-            await self._complete(await self._running(order, now), now)
-        elif now.response is None and self._head is not None and self._head.timestamp > order.expiry:
+            await self._complete(await self._running(order, now), *now.responses[0])
+        elif not now.responses and self._head is not None and self._head.timestamp > order.expiry:
             await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=False)
         elif now.provider is not None:
             order = await self._running(order, now)
-            if now.manual and now.response is not None:
+            if now.manual and now.responses:
                 await self._offer(order, now)
 
     async def _running(self, order: Order, now: Standing) -> Order:
@@ -129,51 +131,59 @@ class Follower:
             order = await self._move(order, "assigned", state=OrderState.ASSIGNED, provider=now.provider)
         if order.state is OrderState.ASSIGNED:
             known = order.address is not None and await self._local.executing(order.address)
-            if known or not fresh or now.response is not None:
+            if known or not fresh or now.responses:
                 detail = {"inferred": not known}
                 order = await self._move(order, "started", state=OrderState.EXECUTING, detail=detail)
-        if order.response != now.response:
-            order = await self._move(order, "responded", response=now.response, result_url=now.link)
         return order
 
     async def _offer(self, order: Order, now: Standing) -> None:
-        """The response of a manual-confirmation task, for its client to read; accepted where the model says so."""
-        if await self._store.result(order.id) is None and not await self._collect(order, now):
-            return
+        """The first response of a manual-confirmation task whose result can be read, for its client to read as well;
+        accepted where the model says so. One that cannot be read costs nothing, and another may come."""
+        if order.response is None:
+            for provider, response in now.responses:
+                if response in self._unreadable:
+                    continue
+                try:
+                    order = await self._collect(order, provider, response)
+                    break
+                except FetchError as error:
+                    log.info("response_not_readable", order=order.id, response=response, code=error.code)
+                    if error.retry is Retry.NEVER:
+                        self._unreadable.add(response)
+            else:
+                return
         model = await self._store.model(order.model_id)
         if model is not None and model.auto_confirm:
             await self._confirm(order)
 
-    async def _complete(self, order: Order, now: Standing) -> None:
-        if await self._collect(order, now):
-            await self._end(order, "completed", state=OrderState.COMPLETED, provider=await self._winner(order))
-
-    async def _collect(self, order: Order, now: Standing) -> bool:
-        """Fetch the response; a link that names a CID must lead to content of that CID. False: later, or never."""
+    async def _complete(self, order: Order, provider: Address, response: Address) -> None:
+        """It is paid for, so one that cannot be read has failed: for good, or since its time is over."""
         try:
-            body = await self._fetcher.get(now.link, limit_bytes=RESULT_LIMIT)
-            read_json(body)
-            cid = cid_of_link(now.link)
-            if cid is not None and not names_content(cid, body):
-                raise FetchError("the content is not what its link names", code="fetch.mismatch", retry=Retry.NEVER)
+            order = await self._collect(order, provider, response)
         except FetchError as error:
             if error.retry is Retry.NEVER or self._clock.now() > order.expiry:
-                await self._unreadable(order, now, "result.unfetchable", str(error))
-            return False
+                await self._fail(order, error.code.replace("fetch.", "result."), str(error), refunded=False)
+            return
+        await self._end(order, "completed", state=OrderState.COMPLETED)
+
+    async def _collect(self, order: Order, provider: Address, response: Address) -> Order:
+        """Fetch and keep a response's result; a link that names a CID must lead to content of that CID.
+
+        Raises FetchError, result.not_json for what is no JSON.
+        """
+        if order.response == response and await self._store.result(order.id) is not None:
+            return order
+        link = (await self._reader.read(response, "Response.getResponseParams"))[2]
+        body = await self._fetcher.get(link, limit_bytes=RESULT_LIMIT)
+        cid = cid_of_link(link)
+        if cid is not None and not names_content(cid, body):
+            raise FetchError("the content is not what its link names", code="result.mismatch", retry=Retry.NEVER)
+        try:
+            read_json(body)
         except ValueError as error:
-            await self._unreadable(order, now, "result.not_json", str(error)[:200])
-            return False
+            raise FetchError(str(error)[:200], code="result.not_json", retry=Retry.NEVER) from error
         await self._store.put_result(order.id, body)
-        return True
-
-    async def _unreadable(self, order: Order, now: Standing, code: str, reason: str) -> None:
-        """Paid for, so it has failed; one that is not confirmed yet costs nothing, and another may come."""
-        if now.confirmed:
-            await self._fail(order, code, reason, refunded=False)
-
-    async def _winner(self, order: Order) -> Address | None:
-        assert order.address is not None
-        return await self._reader.winner(order.address) or order.provider
+        return await self._move(order, "responded", provider=provider, response=response, result_url=link)
 
     async def _standing(self, task: Address) -> Standing:
         status, count, method = await self._reader.reads(
@@ -182,16 +192,15 @@ class Follower:
         attempts = min(decode_result("Task.getAttemptCount", count), _FIRST)
         manual = decode_result("Task.getDeliveryMethod", method) == DeliveryMethod.MANUAL_CONFIRMATION
         if not attempts:
-            return Standing(task_status(status), None, None, "", False, manual)
+            return Standing(task_status(status), None, (), False, manual)
         providers = await self._reader.read(task, "Task.getAttempters", 0, attempts - 1)
-        responses = await self._reader.read(task, "Task.getResponsesOf", 0, attempts - 1)
         winner = await self._reader.winner(task)
+        if winner is not None:
+            won = await self._reader.read(task, "Task.responseOf", winner)
+            return Standing(task_status(status), providers[0], ((winner, won),), True, manual)
+        responses = await self._reader.read(task, "Task.getResponsesOf", 0, attempts - 1)
         given = [(p, r) for p, r in zip(providers, responses, strict=True) if r != ZERO_ADDRESS]
-        chosen = next((one for one in given if one[0] == winner), given[0] if given else None)
-        if chosen is None:
-            return Standing(task_status(status), providers[0], None, "", False, manual)
-        params = await self._reader.read(chosen[1], "Response.getResponseParams")
-        return Standing(task_status(status), chosen[0], chosen[1], params[2], winner is not None, manual)
+        return Standing(task_status(status), providers[0], given, False, manual)
 
     async def _fail(self, order: Order, code: str, reason: str, *, refunded: bool) -> None:
         await self._end(order, "failed", state=OrderState.FAILED, code=code, reason=reason, refunded=refunded)

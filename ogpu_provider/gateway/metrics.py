@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from ogpu_provider.domain.errors import ConfigError
+
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -30,5 +32,12 @@ class Metrics:
         self.head = Gauge("ogpu_gateway_head_block", "Newest block that was read.", registry=self.registry)
 
     def serve(self, host: str, port: int) -> None:
-        """On a thread of its own, until the process ends. Raises OSError."""
-        start_http_server(port, host, registry=self.registry)
+        """On a thread of its own, until the process ends. Raises ConfigError gateway.address."""
+        try:
+            start_http_server(port, host, registry=self.registry)
+        except OSError as error:
+            raise ConfigError(
+                f"metrics cannot be served on {host} port {port}: {error.strerror or error}",
+                code="gateway.address",
+                remedy="set gateway.metrics_port to what is free on this host, or to 0 for none",
+            ) from error

@@ -29,7 +29,7 @@ from ogpu_provider.gateway.metrics import Metrics
 from ogpu_provider.gateway.publisher import Publisher
 from ogpu_provider.gateway.rates import Rates
 from ogpu_provider.gateway.routes.context import Api
-from ogpu_provider.gateway.server import listen
+from ogpu_provider.gateway.server import bound, listen
 from ogpu_provider.gateway.signin import SignIn, Site
 from ogpu_provider.gateway.streams import Streams
 from ogpu_provider.gateway.webhooks import Courier
@@ -122,7 +122,7 @@ class Gateway:
             network,
             self._clock,
             self._balance.read,
-            self._wake,
+            lambda: self._sender.wake(),
             poster.vet,
             self._chain_time,
             _tiers(settings),
@@ -142,29 +142,31 @@ class Gateway:
             caps=FeeCaps(settings.fees.max_fee),
             budget=DayBudget(settings.fees.day_budget),
         )
-        self._publisher = Publisher(store, OgpuPinner(network.pin_url, pinning), self._clock, self._bell, self._wake)
+        self._publisher = Publisher(
+            store, OgpuPinner(network.pin_url, pinning), self._clock, self._bell, self._sender.wake
+        )
 
     async def serve(self) -> None:
+        chosen = self._settings.gateway
+        at = bound(chosen.host, chosen.port)
+        if chosen.metrics_port:
+            self._metrics.serve(chosen.host, chosen.metrics_port)
+        port = at.getsockname()[1]
+        app = create_app(self._api(port), body_limit=chosen.body_limit)
         await self._desk.restore()
         watcher = Watcher(self._rpc, self._network, self._deliver, self._clock, await self._store.cursor())
+        log.info("gateway_started", client=self._client, network=self._network.name, port=port)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sender.run(), name="sender")
             group.create_task(watcher.run(), name="watcher")
             group.create_task(self._publisher.run(), name="pinning")
             group.create_task(self._courier.run(), name="webhooks")
             group.create_task(self._look_again(), name="sweep")
-            group.create_task(self._listen(), name="http")
+            group.create_task(listen(app, at), name="http")
 
-    async def _listen(self) -> None:
+    def _api(self, port: int) -> Api:
         chosen = self._settings.gateway
-        if chosen.metrics_port:
-            self._metrics.serve(chosen.host, chosen.metrics_port)
-        log.info("gateway_started", client=self._client, network=self._network.name)
-        await listen(create_app(self._api(), body_limit=chosen.body_limit), chosen.host, chosen.port)
-
-    def _api(self) -> Api:
-        chosen = self._settings.gateway
-        place = httpx.URL(chosen.public_url or f"http://{chosen.host}:{chosen.port}")
+        place = httpx.URL(chosen.public_url or f"http://{chosen.host}:{port}")
         site = Site(place.netloc.decode(), str(place), self._network.chain_id, chosen.sign_in_budget)
         return Api(
             store=self._store,
@@ -188,9 +190,6 @@ class Gateway:
         """The clock's, or the head's where that is ahead: no task is published that the chain takes for expired."""
         head = self._head.block
         return max(self._clock.now(), head.timestamp if head else 0.0)
-
-    def _wake(self) -> None:
-        self._sender.wake()
 
     async def _look_again(self) -> None:
         """Hold orders against the chain in turn, and tell the operator how things stand."""

@@ -2,12 +2,15 @@
 holds a place no longer than that."""
 
 import asyncio
+import socket
 from typing import Any
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ogpu_provider.domain.errors import ConfigError
 
 HEADER_LIMIT = 16 << 10
 CONNECTIONS = 512
@@ -47,13 +50,23 @@ def _punctual(receive_s: float) -> type[H11Protocol]:
     return Punctual
 
 
-async def listen(app: ASGIApp, host: str, port: int, *, receive_s: float = RECEIVE_S) -> None:
-    """Serve until canceled. Raises SystemExit where the address is taken."""
+def bound(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises ConfigError gateway.address."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigError(
+            f"the Tasks API cannot listen on {host} port {port}: {error.strerror or error}",
+            code="gateway.address",
+            remedy="set gateway.host and gateway.port to what is free on this host",
+        ) from error
+
+
+async def listen(app: ASGIApp, at: socket.socket, *, receive_s: float = RECEIVE_S) -> None:
+    """Serve on a listening socket until canceled."""
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
             log_config=None,
             lifespan="off",
             http=_punctual(receive_s),
@@ -64,4 +77,4 @@ async def listen(app: ASGIApp, host: str, port: int, *, receive_s: float = RECEI
             server_header=False,
         )
     )
-    await server._serve()  # `serve` would take the signals, which are the command's
+    await server._serve([at])  # `serve` would take the signals, which are the command's

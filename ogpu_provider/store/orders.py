@@ -101,6 +101,10 @@ class GatewayStore(Members, Deliveries, OrderReads, OutboxWriter):
         self.heard()
         return made
 
+    async def first(self, owner: str, once: str, fingerprint: str) -> Order | None:
+        """The order made under an idempotency key. Raises StoreError gateway.reused_key, as `create`."""
+        return await self._database.read(lambda c: _first(c, owner, once, fingerprint))
+
     async def move(
         self,
         order: Order,
@@ -138,10 +142,10 @@ class GatewayStore(Members, Deliveries, OrderReads, OutboxWriter):
     async def open_intents(self) -> list[IntentRow]:
         """Without those whose order's config is not pinned: what is published must be readable."""
         sql = (
-            "SELECT * FROM intents WHERE state NOT IN ('confirmed', 'reverted', 'abandoned') AND NOT EXISTS "
-            "(SELECT 1 FROM orders JOIN meta ON meta.key = 'chain_id' WHERE pinned = 0 AND orders.state = 'CREATED' "
-            "AND intents.key = meta.value || ':publishTask:' || orders.id) "
-            "ORDER BY seq"
+            "SELECT intents.* FROM intents JOIN meta ON meta.key = 'chain_id' "
+            "LEFT JOIN orders ON orders.id = replace(intents.key, meta.value || ':publishTask:', '') "
+            "WHERE intents.state NOT IN ('confirmed', 'reverted', 'abandoned') "
+            "AND NOT (coalesce(orders.pinned, 1) = 0 AND orders.state = 'CREATED') ORDER BY intents.seq"
         )
         return await self._all(sql, intent_of)
 

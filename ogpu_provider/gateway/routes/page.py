@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -11,12 +12,12 @@ from urllib.parse import parse_qsl
 import jinja2
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import ValidationError
 
-from ogpu_provider.domain.order import ApiKey
-from ogpu_provider.gateway.access import COOKIE, SESSION_PREFIX, Guard, digest
+from ogpu_provider.domain.errors import ProviderError
+from ogpu_provider.domain.order import ApiKey, Order
+from ogpu_provider.gateway.access import COOKIE, SESSION_PREFIX, Guard, digest, from_our_page
 from ogpu_provider.gateway.documents import NewTask, Requirements, model_document, task_document, whole_task
-from ogpu_provider.gateway.problems import Problem
+from ogpu_provider.gateway.problems import Problem, problem_of
 from ogpu_provider.gateway.routes.auth import sender_of
 from ogpu_provider.gateway.routes.context import Api
 from ogpu_provider.gateway.signin import SESSION_S
@@ -83,25 +84,39 @@ class Pages:
                     {"max_execution_time": form.get("max_execution_time", "300")}
                 ),
             )
-            made = await self._api.desk.create(key, wanted, "page:" + form.get("once", "")[:100] or None)
-        except (Problem, ValidationError, ValueError) as error:
-            text = error.detail if isinstance(error, Problem) else "The input must be a JSON object, the time a number."
-            status = error.status if isinstance(error, Problem) else 422
-            return await self._list(key, 1, problem=text, wanted=form, status=status)
+            once = form.get("once", "")[:100]
+            made = await self._api.desk.create(key, wanted, "page:" + once if once else None)
+        except ValueError:  # JSON's and pydantic's, too
+            text = "The input must be a JSON object, the time a number of seconds from 1 to 86400."
+            return await self._list(key, 1, problem=text, wanted=form, status=422)
+        except (Problem, ProviderError) as error:
+            return await self._refused(key, error, form)
         return _back(f"/tasks/{made.id}")
 
     async def cancel(self, request: Request, task_id: str) -> Response:
-        key = await self._writes(request)
-        await self._api.desk.cancel(await self._api.own(key, task_id))
-        return _back(f"/tasks/{task_id}")
+        return await self._ask(request, task_id, self._api.desk.cancel)
 
     async def confirm(self, request: Request, task_id: str) -> Response:
+        return await self._ask(request, task_id, self._api.desk.confirm)
+
+    async def _ask(self, request: Request, task_id: str, what: Callable[[Order], Awaitable[Order]]) -> Response:
         key = await self._writes(request)
-        await self._api.desk.confirm(await self._api.own(key, task_id))
+        try:
+            await what(await self._api.own(key, task_id))
+        except (Problem, ProviderError) as error:
+            return await self._refused(key, error)
         return _back(f"/tasks/{task_id}")
+
+    async def _refused(
+        self, key: ApiKey, error: Problem | ProviderError, form: dict[str, str] | None = None
+    ) -> Response:
+        problem = error if isinstance(error, Problem) else problem_of(error)
+        return await self._list(key, 1, problem=problem.detail, wanted=form, status=problem.status)
 
     async def sign_in(self, request: Request) -> Response:
         """With an API key, or with the token that a wallet's signature gave."""
+        if not from_our_page(request):
+            raise Problem(403, "auth.other_site", "sign in on the page itself")
         try:
             await self._api.rates.sign_in(sender_of(request))
             text = (await _form(request)).get("key", "").strip()

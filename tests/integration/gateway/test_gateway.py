@@ -192,6 +192,25 @@ async def test_the_response_of_a_manual_task_is_read_then_confirmed(world: World
     assert (again.status_code, again.json()["code"]) == (409, "task.not_confirmable")
 
 
+async def test_a_response_that_cannot_be_read_is_passed_over_and_not_paid(world: World) -> None:
+    task_id = (await world.create(model_id="hasty")).json()["task_id"]
+    task = await world.published(task_id)
+    await world.answer(task, b"no JSON", "provider")
+    await world.answer(task, {"result": 42}, "provider2")
+    done = await world.reaches(task_id, "COMPLETED")
+    assert (done["results"], done["chain"]["provider"]) == ({"result": 42}, accounts.role("provider2").address)
+
+
+async def test_a_request_asked_again_is_answered_as_it_was(world: World) -> None:
+    source = (await world.http.get("/api/models/multiply")).json()["source"]
+    await world.command("models", "add", "short-lived", source, "multiply", "0.01")
+    body, header = GOOD | {"model_id": "short-lived"}, {"Idempotency-Key": "again"}
+    first = await world.http.post("/api/tasks", json=body, headers=header)
+    await world.command("models", "remove", "short-lived")
+    again = await world.http.post("/api/tasks", json=body, headers=header)
+    assert (again.status_code, again.json()["task_id"]) == (202, first.json()["task_id"])
+
+
 async def test_a_model_may_confirm_by_itself(world: World) -> None:
     task_id = (await world.create(model_id="hasty")).json()["task_id"]
     await world.answer(await world.published(task_id), {"result": 42})

@@ -124,16 +124,17 @@ class World:
             await transact(rpc, provider, nexus, "Nexus", "attempt", task, provider.address, PRICE)
 
     async def answer(self, task: str, payload: Any, who: str = "provider", *, attempt: bool = True) -> None:
-        """What a provider somewhere on the network does."""
+        """What a provider somewhere on the network does; bytes are a result as it is."""
         provider = accounts.role(who)
         made = self.network.deployment
         if attempt:
             await self.attempt(task, who)
         async with JsonRpc(self.network.node.rpc_url) as rpc:
             async with httpx.AsyncClient(trust_env=False) as client:
+                body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
                 sent = await client.post(
                     self.network.pinning.url + "/file/create",
-                    files={"file": ("response.json", json.dumps(payload), "application/json")},
+                    files={"file": ("response.json", body, "application/json")},
                 )
             params = (task, provider.address, sent.json()["link"], PRICE)
             await transact(rpc, provider, made.nexus, "Nexus", "submitResponse", params)

@@ -1,7 +1,6 @@
 """The Tasks API on a port, over a real database and no chain: nothing is published, so orders stay CREATED."""
 
 import asyncio
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from ogpu_provider.gateway.local import LocalProvider
 from ogpu_provider.gateway.metrics import Metrics
 from ogpu_provider.gateway.rates import Rates
 from ogpu_provider.gateway.routes.context import Api
-from ogpu_provider.gateway.server import listen
+from ogpu_provider.gateway.server import bound, listen
 from ogpu_provider.gateway.signin import SignIn, Site
 from ogpu_provider.gateway.streams import Streams
 from ogpu_provider.ipfs.webhook import Poster
@@ -82,10 +81,9 @@ async def _serve(folder: Path, found: list[Served], ready: threading.Event, ende
         order = await an_order(store, key, 1, at=clock.now())
         await store.put_result(order.id, b'[{"a": 1}]')
         await store.move(replace(order), "completed", at=clock.now(), state=OrderState.COMPLETED)
-        port = free_port()
-        serving = asyncio.create_task(listen(create_app(api, body_limit=64 << 10), "127.0.0.1", port))
-        while not await answers_at(port):
-            await asyncio.sleep(0.02)
+        at = bound("127.0.0.1", 0)
+        port = at.getsockname()[1]
+        serving = asyncio.create_task(listen(create_app(api, body_limit=64 << 10), at))
         found.append(Served(f"http://127.0.0.1:{port}", text, other, order.id))
         ready.set()
         await asyncio.to_thread(ended.wait)
@@ -96,18 +94,3 @@ async def _serve(folder: Path, found: list[Served], ready: threading.Event, ende
 
 async def _nowhere(host: str, port: int) -> list[str]:
     raise OSError("no name has an address here")
-
-
-async def answers_at(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ogpu_provider.gateway.server import listen
-from tests.unit.gateway.served import answers_at, free_port
+from ogpu_provider.domain.errors import ConfigError
+from ogpu_provider.gateway.access import from_our_page
+from ogpu_provider.gateway.server import bound, listen
 
 HEAD = b"POST /take HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n"
 WHOLE = b"POST /take HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nok"
@@ -26,12 +27,10 @@ async def take(request: Request) -> Response:
 
 @pytest_asyncio.fixture
 async def port() -> AsyncIterator[int]:
-    at = free_port()
+    at = bound("127.0.0.1", 0)
     app = Starlette(routes=[Route("/take", take, methods=["POST"])])
-    serving = asyncio.create_task(listen(app, "127.0.0.1", at, receive_s=0.3))
-    while not await answers_at(at):
-        await asyncio.sleep(0.02)
-    yield at
+    serving = asyncio.create_task(listen(app, at, receive_s=0.3))
+    yield at.getsockname()[1]
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
 
@@ -59,3 +58,25 @@ async def test_one_connection_takes_one_request_after_the_other(port: int) -> No
         assert await reader.readexactly(2) == b"ok"
         await asyncio.sleep(0.5)  # idle between two requests
     writer.close()
+
+
+def test_an_address_that_is_taken_is_named_with_a_remedy() -> None:
+    with bound("127.0.0.1", 0) as taken, pytest.raises(ConfigError) as refused:
+        bound("127.0.0.1", taken.getsockname()[1])
+    assert (refused.value.code, "gateway.port" in refused.value.remedy) == ("gateway.address", True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "ours"),
+    [
+        ({}, False),
+        ({"sec-fetch-site": "same-origin"}, True),
+        ({"sec-fetch-site": "cross-site", "origin": "http://api.example"}, False),
+        ({"origin": "http://api.example"}, True),  # plain HTTP: no Fetch Metadata
+        ({"origin": "http://evil.example"}, False),
+        ({"origin": "null"}, False),
+    ],
+)
+def test_a_cookie_writes_from_our_own_page_only(headers: dict[str, str], ours: bool) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in ({"host": "api.example"} | headers).items()]
+    assert from_our_page(Request({"type": "http", "method": "POST", "headers": raw})) is ours
