@@ -97,6 +97,8 @@ class Fetcher:
             raise FetchError(
                 f"could not be reached ({type(error).__name__})", code="fetch.unreachable", retry=Retry.LATER
             ) from error
+        except ValueError as error:  # of what reads a redirect's target: httpx too, though it follows none
+            raise refused("fetch.bad_url", "redirected to what is not a URL") from error
 
     async def _follow(self, url: str, limit: int, headers: Mapping[str, str]) -> bytes:
         for _ in range(self._limits.redirects + 1):

@@ -33,9 +33,11 @@ def check_url(url: str, *, length: int = URL_LENGTH, allow_private: bool = False
         raise refused("fetch.bad_url", "not a plain URL of bearable length")
     try:
         parsed = httpx.URL(url)  # the parser that the connection uses; a second one could read it otherwise
-    except httpx.InvalidURL as error:
+        host = parsed.host
+        parsed.raw_host.decode().encode("idna")  # as a resolver spells it: no label may be empty or too long
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise refused("fetch.bad_url", "not a URL") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise refused("fetch.bad_url", "only http and https URLs are fetched")
     if parsed.userinfo:
         raise refused("fetch.bad_url", "a URL with a user name or password is not fetched")

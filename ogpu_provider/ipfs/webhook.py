@@ -83,5 +83,7 @@ class Poster:
             raise FetchError(text, code="fetch.timeout", retry=Retry.LATER) from error
         except (httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise FetchError("could not be reached", code="fetch.unreachable", retry=Retry.LATER) from error
+        except ValueError as error:  # httpx reads a redirect's target, though nobody follows it
+            raise refused("fetch.bad_url", "redirected to what is not a URL") from error
         asked = answer.headers.get("Retry-After", "")
         return answer.status_code, float(asked) if asked.isdecimal() and len(asked) < 7 else 0.0

@@ -108,6 +108,11 @@ async def test_gets_the_bytes(site: Site, local: Fetcher) -> None:
         "http://example.org/\r\nX: y",
         "http://example.org/ü",
         "http://[::1",
+        "http://a..example/",
+        "http://.example/",
+        f"http://{'a' * 64}.example/",
+        "http://xn--a/",
+        "http://xn--.example/",
         "http://example.org/" + "a" * 3000,
     ],
 )
@@ -173,6 +178,9 @@ async def test_follows_three_redirects_and_not_four(site: Site, local: Fetcher) 
         ("http://user@example.org/", "fetch.bad_url"),
         ("file:///etc/passwd", "fetch.bad_url"),
         ("http://internal.example:8080/", "fetch.bad_url"),
+        ("http://[::1", "fetch.unreachable"),
+        ("//a..example/", "fetch.bad_url"),
+        ("http://xn--a/", "fetch.bad_url"),
     ],
 )
 async def test_a_redirect_is_checked_like_the_first_url(site: Site, target: str, code: str) -> None:

@@ -69,6 +69,8 @@ async def test_a_private_address_is_refused_at_creation_and_at_delivery(address:
         "http://localhost/",
         "http://metadata.google.internal/",
         "http://printer.local/",
+        "http://a..example/",
+        "http://xn--a/",
         "http://user@93.184.216.34/",
         "http://93.184.216.34:8080/",
         "file:///etc/passwd",
@@ -107,6 +109,14 @@ async def test_a_redirect_is_an_answer_and_not_followed() -> None:
     async with Poster(resolve=Names([PUBLIC]), backend=sockets) as poster:
         assert await poster.post("http://name.example/hook", b"{}", {}) == (302, 0.0)
     assert sockets.connections == [PUBLIC]
+
+
+async def test_a_redirect_to_what_is_no_url_is_an_error_of_ours() -> None:
+    sockets = Sockets(b"HTTP/1.1 302 Found\r\nLocation: http://xn--a/\r\nContent-Length: 0\r\n\r\n")
+    async with Poster(resolve=Names([PUBLIC]), backend=sockets) as poster:
+        with pytest.raises(FetchError) as failed:
+            await poster.post("http://name.example/hook", b"{}", {})
+    assert failed.value.code == "fetch.bad_url"
 
 
 async def test_the_pause_that_is_asked_for_is_told() -> None:
