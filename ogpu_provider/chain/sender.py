@@ -125,7 +125,7 @@ class Sender:
 
     async def _send_planned(self) -> None:
         """In the order of planning, several in one commit. What cannot be signed now holds back the later effects on
-        its subject: a response has no nonce before its attempt."""
+        its subject, and what cannot be kept all that is behind it: a response has no nonce before its attempt."""
         held: set[Address] = set()
         fresh: list[tuple[Flight, SignedTx]] = []
         for flight in await self._flights.planned():
@@ -136,7 +136,8 @@ class Sender:
             elif flight.row.state is _S.PLANNED:
                 held.add(flight.row.intent.subject)
             if len(fresh) == TOGETHER:
-                await self._send(fresh)
+                if not await self._send(fresh):
+                    return
                 fresh = []
         if fresh:
             await self._send(fresh)
@@ -160,16 +161,18 @@ class Sender:
             log.warning("tx.not_signed", intent=flight.key, code=error.code, error=str(error))
         return None
 
-    async def _send(self, fresh: Sequence[tuple[Flight, SignedTx]]) -> None:
+    async def _send(self, fresh: Sequence[tuple[Flight, SignedTx]]) -> bool:
+        """False if they could not be kept, so that none of them was sent."""
         try:
             await self._desk.keep(fresh)
         except ProviderError as error:
             if error.retry is Retry.NEVER:
                 raise
             log.warning("tx.not_kept", intents=[flight.key for flight, _ in fresh], code=error.code, error=str(error))
-            return
+            return False
         for flight, tx in fresh:
             self._courier.send(flight, tx)
+        return True
 
     async def _is_done(self, flight: Flight) -> bool:
         if self._clock.monotonic() - flight.asked_at < OLD:

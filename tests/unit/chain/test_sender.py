@@ -110,6 +110,25 @@ async def test_what_is_planned_together_is_stored_together() -> None:
     assert stored == [16, 4]
 
 
+async def test_a_response_has_no_nonce_before_its_attempt_where_a_commit_failed_between_them() -> None:
+    class Busy(MemoryStore):
+        busy = True
+
+        async def put_signed(self, *txs: SignedTx) -> None:
+            if self.busy:
+                self.busy = False
+                raise StoreError("busy", code="store.busy", retry=Retry.LATER)
+            await super().put_signed(*txs)
+
+    world = World(store=Busy())
+    async with world.running():
+        await world.plan(*(intent(n) for n in range(16)), intent(0, Effect.SUBMIT_RESPONSE))
+        await world.clock.advance(5)
+        nonces = {tx.intent_key: tx.nonce for tx in world.node.pool.values()}
+    assert len(nonces) == 17
+    assert nonces[intent(0).key] < nonces[intent(0, Effect.SUBMIT_RESPONSE).key]
+
+
 async def test_several_fly_at_once_in_order_of_planning() -> None:
     world = World()
     async with world.running():
