@@ -137,33 +137,10 @@ class Daemon:
             self._inventory.host, policies.admission_policy(settings), self._assessment.circumstances
         )
         head = Head()
-        self._sender = Sender(
-            rpc,
-            journal,
-            signer,
-            self.clock,
-            head,
-            self._on_outcome,
-            confirmations=settings.network.confirmations,
-            caps=FeeCaps(settings.fees.max_fee),
-            budget=DayBudget(settings.fees.day_budget),
-            present=self._is_present,
-        )
+        self._sender = self._new_sender(journal, signer, head)
         self._runtime = runtime(Host(self.engine, self.provider, self.clock, self.callback_url, self.project_changed))
         self.metrics = telemetry.Metrics()
-        self.ports = Ports(
-            journal=journal,
-            chain=ChainReader(rpc, network, signer.address),
-            sender=self._sender,
-            content=IpfsContent(self._fetcher, OgpuPinner(network.pin_url, self._pinning)),
-            runtime=self._runtime,
-            scheduler=self._scheduler,
-            clock=self.clock,
-            boot=secrets.token_hex(8),
-            started_at=self.clock.now(),
-            head=head,
-            policy=policies.path_policy(settings),
-        )
+        self.ports = self._new_ports(journal, head)
         self._conductor = Conductor(self.ports, self._observe)
         self._keeper = SourceKeeper(
             self.ports,
@@ -175,19 +152,7 @@ class Daemon:
         self._intake = Intake(self.ports, self._conductor, self._keeper)
         self._orders = Orders(self.ports, self._conductor)
         self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, FeeCaps(settings.fees.max_fee))
-        self._desk = Desk(
-            network=network.name,
-            ports=self.ports,
-            orders=self._orders,
-            conductor=self._conductor,
-            keeper=self._keeper,
-            scheduler=self._scheduler,
-            account=self._account,
-            endpoints=rpc.health,
-            metrics=self.metrics,
-            started_at=self.clock.now(),
-            traffic=self._runtime.traffic,
-        )
+        self._desk = self._new_desk()
         self._census = Census(self.ports, self._conductor, self._intake)
         self._witness = CrossCheck(rpc, network, self.clock, self._intake.disprove, costs=self._intake.costs)
         self._callback: CallbackServer | None = None
@@ -196,6 +161,52 @@ class Daemon:
         self._work = Work(self.clock, LONGEST_WORK_S)
         proofs = {"journal": journal.cursor, "deliveries and devices": self._work.ended}
         self._watchdog = Watchdog(self._notifier, manager.watchdog, proofs, self.clock)
+
+    def _new_sender(self, journal: SqliteStore, signer: Signer, head: Head) -> Sender:
+        settings = self.settings
+        return Sender(
+            self._rpc,
+            journal,
+            signer,
+            self.clock,
+            head,
+            self._on_outcome,
+            confirmations=settings.network.confirmations,
+            caps=FeeCaps(settings.fees.max_fee),
+            budget=DayBudget(settings.fees.day_budget),
+            present=self._is_present,
+        )
+
+    def _new_ports(self, journal: SqliteStore, head: Head) -> Ports:
+        network = self._network
+        return Ports(
+            journal=journal,
+            chain=ChainReader(self._rpc, network, self.provider),
+            sender=self._sender,
+            content=IpfsContent(self._fetcher, OgpuPinner(network.pin_url, self._pinning)),
+            runtime=self._runtime,
+            scheduler=self._scheduler,
+            clock=self.clock,
+            boot=secrets.token_hex(8),
+            started_at=self.clock.now(),
+            head=head,
+            policy=policies.path_policy(self.settings),
+        )
+
+    def _new_desk(self) -> Desk:
+        return Desk(
+            network=self._network.name,
+            ports=self.ports,
+            orders=self._orders,
+            conductor=self._conductor,
+            keeper=self._keeper,
+            scheduler=self._scheduler,
+            account=self._account,
+            endpoints=self._rpc.health,
+            metrics=self.metrics,
+            started_at=self.clock.now(),
+            traffic=self._runtime.traffic,
+        )
 
     async def serve(self) -> None:
         """Journal, chain, engine, then act: take stock of what was and of what runs, then start every service."""
