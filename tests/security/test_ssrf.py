@@ -4,13 +4,11 @@ The three clients that speak to strangers: of documents, of webhooks, and of ima
 """
 
 import asyncio
-import itertools
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpcore
 import pytest
 
 from ogpu_provider.domain.errors import EngineError, FetchError
@@ -18,6 +16,7 @@ from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.webhook import Poster
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.registry import Registries
+from tests.fakes.sockets import PUBLIC, Names, internet
 
 _HOSTS = """
 127.0.0.1 127.1 127.0.1 0 0.0.0.0 2130706433 0x7f000001 0x7f.1 0x7f.0x0.0x0.0x1 0177.0.0.1 0177.1 017700000001
@@ -127,18 +126,6 @@ async def test_no_private_registry_is_connected_to() -> None:
     assert connections == []
 
 
-class Names:
-    """A resolver that a stranger owns: its answers, one after the other, the last one again and again."""
-
-    def __init__(self, *answers: list[str]) -> None:
-        self._answers = itertools.chain(answers, itertools.repeat(answers[-1]))
-        self.asked = 0
-
-    async def resolve(self, host: str, port: int) -> list[str]:
-        self.asked += 1
-        return next(self._answers)
-
-
 class Site:
     """What answers for 1.1.1.1, port 80 and 443: a redirect to itself, or whatever a test wants; then it closes."""
 
@@ -155,24 +142,6 @@ class Site:
         writer.close()
 
 
-class Internet(httpcore.AnyIOBackend):
-    """What is sent to 1.1.1.1 arrives at the site; what is sent anywhere else goes there, and is counted."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        there = ("127.0.0.1", self._site.port) if host == "1.1.1.1" else (host, port)
-        return await super().connect_tcp(*there, timeout, local_address, socket_options)
-
-
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     made = Site()
@@ -182,7 +151,6 @@ async def site() -> AsyncIterator[Site]:
     server.close()
 
 
-PUBLIC = ["1.1.1.1"]
 PRIVATE = [
     ["127.0.0.1"],
     ["169.254.169.254"],
@@ -196,8 +164,8 @@ PRIVATE = [
 @pytest.mark.parametrize("private", PRIVATE, ids=str)
 async def test_a_name_that_changes_its_mind_is_not_followed(site: Site, private: list[str]) -> None:
     """First public, then private: the first connection goes to what was checked, the second one is not made."""
-    names = Names(PUBLIC, private)
-    async with Fetcher(resolve=names.resolve, backend=Internet(site)) as fetcher:
+    names = Names([PUBLIC], private)
+    async with Fetcher(resolve=names, backend=internet(site.port)) as fetcher:
         with counted() as connections:
             assert await code_of(fetcher.get("http://rebind.example/", limit_bytes=10)) == "fetch.forbidden_address"
     assert connections == [("127.0.0.1", site.port)]
@@ -208,8 +176,8 @@ async def test_a_name_that_changes_its_mind_is_not_followed(site: Site, private:
 async def test_an_endpoint_that_was_public_when_it_was_registered_is_checked_again(
     site: Site, private: list[str]
 ) -> None:
-    names = Names(PUBLIC, private)
-    async with Poster(resolve=names.resolve, backend=Internet(site)) as poster:
+    names = Names([PUBLIC], private)
+    async with Poster(resolve=names, backend=internet(site.port)) as poster:
         with counted() as connections:
             await poster.vet("http://rebind.example/hook")
             code = await code_of(poster.post("http://rebind.example/hook", b"{}", {}))
@@ -218,8 +186,8 @@ async def test_an_endpoint_that_was_public_when_it_was_registered_is_checked_aga
 
 @pytest.mark.parametrize("private", PRIVATE, ids=str)
 async def test_a_registry_that_changes_its_mind_gets_no_connection(site: Site, private: list[str]) -> None:
-    names = Names(PUBLIC, private)
-    fetcher = Fetcher(resolve=names.resolve, backend=Internet(site))
+    names = Names([PUBLIC], private)
+    fetcher = Fetcher(resolve=names, backend=internet(site.port))
     registries = Registries(fetcher)
     image = Image.parse("registry.example/team/app:1")
     with counted() as connections:
@@ -236,9 +204,9 @@ async def test_no_redirect_leads_to_a_private_host(site: Site, host: str) -> Non
     async def by_name(name: str, port: int) -> list[str]:
         from ogpu_provider.ipfs.transport import resolve
 
-        return PUBLIC if name.endswith(".example") else await resolve(name, port)
+        return [PUBLIC] if name.endswith(".example") else await resolve(name, port)
 
-    async with Fetcher(resolve=by_name, backend=Internet(site)) as fetcher:
+    async with Fetcher(resolve=by_name, backend=internet(site.port)) as fetcher:
         with counted() as connections:
             code = await code_of(fetcher.get("http://public.example/", limit_bytes=10))
     assert code in REFUSED | {"fetch.unreachable"}
@@ -247,13 +215,13 @@ async def test_no_redirect_leads_to_a_private_host(site: Site, host: str) -> Non
 
 
 async def test_three_redirects_are_followed_and_no_fourth(site: Site) -> None:
-    names = Names(PUBLIC)
-    async with Fetcher(resolve=names.resolve, backend=Internet(site)) as fetcher:
+    names = Names([PUBLIC])
+    async with Fetcher(resolve=names, backend=internet(site.port)) as fetcher:
         assert await code_of(fetcher.get("http://rebind.example/", limit_bytes=10)) == "fetch.redirects"
     assert (site.visits, names.asked) == (4, 4)
 
 
 async def test_a_webhook_follows_no_redirect(site: Site) -> None:
-    async with Poster(resolve=Names(PUBLIC).resolve, backend=Internet(site)) as poster:
+    async with Poster(resolve=Names([PUBLIC]), backend=internet(site.port)) as poster:
         status, _ = await poster.post("http://rebind.example/", b"{}", {})
     assert (status, site.visits) == (302, 1)

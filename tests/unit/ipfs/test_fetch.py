@@ -6,15 +6,14 @@ import shutil
 import ssl
 import subprocess
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import httpcore
 import pytest
 
 from ogpu_provider.domain.errors import FetchError, Retry
 from ogpu_provider.ipfs.fetch import Fetcher
+from tests.fakes.sockets import PUBLIC, internet
 
 Handler = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
@@ -185,31 +184,14 @@ async def test_follows_three_redirects_and_not_four(site: Site, local: Fetcher) 
 )
 async def test_a_redirect_is_checked_like_the_first_url(site: Site, target: str, code: str) -> None:
     site.page("/", b"", f"Location: {target}", status="302 Found")
-    async with Fetcher(resolve=public_by_name, backend=Internet(site)) as fetcher:
+    sockets = internet(site.port)
+    async with Fetcher(resolve=public_by_name, backend=sockets) as fetcher:
         assert (await refusal(fetcher, "http://public.example/")).code == code
-    assert site.requests == ["/"]
-
-
-class Internet(httpcore.AnyIOBackend):
-    """What is sent to the public address 1.1.1.1, port 80, arrives at the site; nothing else goes anywhere."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        assert (host, port) == ("1.1.1.1", 80)
-        return await super().connect_tcp("127.0.0.1", self._site.port, timeout, local_address, socket_options)
+    assert (site.requests, sockets.connections) == (["/"], [(PUBLIC, 80)])
 
 
 async def public_by_name(host: str, port: int) -> list[str]:
-    return ["1.1.1.1"] if host.endswith(".example") else [host]
+    return [PUBLIC] if host.endswith(".example") else [host]
 
 
 @pytest.mark.parametrize(
