@@ -150,7 +150,7 @@ class Daemon:
             busy=self._conductor.busy,
         )
         self._intake = Intake(self.ports, self._conductor, self._keeper)
-        self._orders = Orders(self.ports, self._conductor)
+        self._orders = Orders(self.ports, self._conductor, self._keeper.leaving)
         self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, FeeCaps(settings.fees.max_fee))
         self._desk = self._new_desk()
         self._census = Census(self.ports, self._conductor, self._intake)

@@ -66,8 +66,8 @@ async def drain(
 
 def _left(answer: dict[str, Any]) -> str:
     draining = answer["draining"]
-    tasks, transactions = draining["tasks"], draining["transactions"]
-    return f"draining: {tasks} tasks to finish, {transactions} transactions not in a block yet"
+    text = f"draining: {draining['tasks']} tasks to finish, {draining['transactions']} transactions not in a block yet"
+    return text + (f", {sources} sources to leave" if (sources := draining["sources"]) else "")
 
 
 async def _ended(json: bool, config: ConfigFile) -> int:

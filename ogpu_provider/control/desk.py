@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ogpu_provider import __version__
@@ -99,7 +99,7 @@ class Desk:
         draining = None
         if since is not None:
             left = await self.orders.left()
-            draining = {"since": since, "tasks": left.tasks, "transactions": left.transactions}
+            draining = {"since": since, **asdict(left)}
         return {"paused_since": self.orders.paused_since, "draining": draining}
 
     async def _metrics(self, _: Mapping[str, Any]) -> str:

@@ -193,4 +193,4 @@ async def standing(reader: SqliteReader) -> dict[str, Any]:
 
 def _draining(wishes: Mapping[Want, float]) -> dict[str, Any] | None:
     since = wishes.get(Want.DRAIN)
-    return None if since is None else {"since": since, "tasks": None, "transactions": None}
+    return None if since is None else {"since": since, "tasks": None, "transactions": None, "sources": None}

@@ -5,6 +5,7 @@ draining, and the start after it takes tasks again.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -25,22 +26,28 @@ _UNSETTLED = frozenset({IntentState.PLANNED, IntentState.SIGNED, IntentState.SEN
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a drain waits for: tasks that are ours to do, and transactions that are not in a block."""
+    """What a drain waits for: tasks that are ours to do, transactions that are not in a block, and sources whose
+    registration is to be undone: its transaction is planned only when the project is down."""
 
     tasks: int
     transactions: int
+    sources: int = 0
 
     @property
     def none(self) -> bool:
-        return not (self.tasks or self.transactions)
+        return not (self.tasks or self.transactions or self.sources)
 
 
 class Orders:
-    """Raises StoreError where an order could not be written down; then it does not hold."""
+    """Raises StoreError where an order could not be written down; then it does not hold.
 
-    def __init__(self, ports: Ports, conductor: Conductor) -> None:
+    `leaving`: how many sources are registered still that the operator wants to be rid of.
+    """
+
+    def __init__(self, ports: Ports, conductor: Conductor, leaving: Callable[[], int]) -> None:
         self._ports = ports
         self._conductor = conductor
+        self._leaving = leaving
         self._draining = asyncio.Event()
         self._since: dict[Want, float] = {}
 
@@ -78,7 +85,7 @@ class Orders:
         tasks = await self._ports.journal.live()
         unsent = [row for row in await self._ports.journal.open_intents() if row.state in _UNSETTLED]
         owed = [task for task in tasks if task.state in AT_WORK or task.state is TaskState.SEEN]
-        return Left(len(owed), len(unsent))
+        return Left(len(owed), len(unsent), self._leaving())
 
     async def drained(self) -> None:
         """Returns when a drain was asked for and nothing is left to do; the order is fulfilled then."""

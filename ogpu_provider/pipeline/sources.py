@@ -150,6 +150,11 @@ class SourceKeeper:
         await self._put(replace(self._row(address), state=SourceState.UNFIT, code="source.leaving", reason=text))
         self._start(address)
 
+    def leaving(self) -> int:
+        """Sources that were registered when the operator had enough of them, and may be so still."""
+        wanted = [address for address, want in self._leaving.items() if want is Want.UNREGISTER]
+        return sum(self._row(address).state is not SourceState.DROPPED for address in wanted)
+
     async def approve(
         self, address: Address, *, waivable: Collection[str], waive: Collection[str], reason: str, sha256: str
     ) -> Approval:

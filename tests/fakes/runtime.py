@@ -143,6 +143,8 @@ class FakeRuntime:
         self.forgiven.append(source)
 
     async def down(self, source: Address) -> None:
+        if source in self.scripts:
+            self._script(source, "down")
         self.adopted.discard(source)
         if self.running.pop(source, None) is not None:
             self.stopped.append(source)

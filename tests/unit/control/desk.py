@@ -85,7 +85,7 @@ async def open_office(
         wallet = FakeWallet()
         watch = AccountWatch(wallet, US, outside.clock, FeeCaps(CAP))
         await watch.look()
-        orders = Orders(daemon.ports, daemon.conductor)
+        orders = Orders(daemon.ports, daemon.conductor, daemon.keeper.leaving)
         await orders.restore()
         ends = [WELL]
         desk = Desk(

@@ -122,7 +122,7 @@ async def test_orders_are_carried_out_and_reported(outside: Outside) -> None:
         refused = await office.daemon.publish(source)
         assert await office.daemon.state(refused) is TaskState.DECLINED
         draining = (await ask(office.desk, "drain"))["draining"]
-        assert draining == {"since": outside.clock.now(), "tasks": 1, "transactions": 1}
+        assert draining == {"since": outside.clock.now(), "tasks": 1, "transactions": 1, "sources": 0}
         assert (await ask(office.desk, "status"))["draining"] == draining
         assert await ask(office.desk, "resume") == {"paused_since": None, "draining": None}
 

@@ -25,7 +25,7 @@ def outside() -> Outside:
 
 
 async def orders_of(daemon: Daemon) -> Orders:
-    orders = Orders(daemon.ports, daemon.conductor)
+    orders = Orders(daemon.ports, daemon.conductor, daemon.keeper.leaving)
     await orders.restore()
     return orders
 
@@ -190,6 +190,25 @@ async def test_unregistration_is_sent_after_the_last_response_and_once(outside: 
         found = daemon.ports.book.get(source)
         assert found is not None
         assert not found.registered
+
+
+async def test_a_drain_waits_for_the_registration_that_is_undone_when_the_project_is_down(outside: Outside) -> None:
+    source = outside.source()
+    outside.runtime.scripts[source].fails["down"] = [EngineError("busy", code="engine.busy", retry=Retry.LATER)]
+    async with running(outside) as daemon:
+        await serving(daemon, source)
+        await daemon.keeper.leave(source, unregister=True)
+        await settle()
+        orders = await orders_of(daemon)
+        await orders.drain()
+        drained = asyncio.ensure_future(orders.drained())
+        await outside.clock.advance(5)
+        assert await orders.left() == Left(0, 0, 1), "no transaction is planned yet"
+        assert not drained.done()
+        await outside.clock.advance(15)
+        assert await daemon.mine() == [Effect.UNREGISTER]
+        await outside.clock.advance(1)
+        assert (drained.done(), await orders.left()) == (True, Left(0, 0))
 
 
 async def test_a_source_that_was_left_stays_away_over_a_restart_until_it_is_added(outside: Outside) -> None:
