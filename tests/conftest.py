@@ -15,7 +15,9 @@ import py_ecc  # noqa: F401  raises the recursion limit when it is imported, so 
 import pytest
 from hypothesis import settings
 
+from ogpu_provider.domain.killpoints import POINTS
 from tests.canary import known_keys_below
+from tests.lanes import Lanes, turn
 from tests.sizes import FEW, SOAK, SOAK_LIMIT_S
 
 sys.setrecursionlimit(1000)  # the daemon's own, which keeps deep data from ending the process
@@ -65,9 +67,25 @@ PARTS: dict[str, Callable[[], str]] = {"docker": engine_problem, "devnet": node_
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: turn(item.nodeid))
     if SOAK:
         for item in items:
             item.add_marker(pytest.mark.timeout(SOAK_LIMIT_S), append=False)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
+    return Lanes(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the crash matrix did, here because the process that reports may be another one than those that test."""
+    passed = [report for report in terminalreporter.getreports("passed") if report.nodeid.startswith("tests/crash/")]
+    if passed:
+        terminalreporter.write_line(f"kill points: {len(POINTS)}")
+    if resumed := [
+        float(str(value)) for report in passed for name, value in report.user_properties if name == "resumed_s"
+    ]:
+        terminalreporter.write_line(f"resumed after {max(resumed):.1f} s at most, {len(resumed)} times")
 
 
 @pytest.fixture(scope="session", autouse=True)

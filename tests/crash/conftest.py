@@ -18,7 +18,6 @@ from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.provider_process import ProviderProcess
 from ogpu_provider.devnet.publishing import publish_sample
 from ogpu_provider.devnet.sdk import SdkClient
-from ogpu_provider.domain.killpoints import POINTS
 from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.units import Address
 from tests.auditing import Auditor
@@ -27,14 +26,6 @@ from tests.e2e.world import World
 from tests.waiting import open_when_there, sources_ready, until
 
 BLOCK_S = 0.25
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.write_line(f"kill points: {len(POINTS)}")
-    passed = [report.user_properties for report in terminalreporter.getreports("passed")]
-    resumed = [float(str(value)) for found in passed for name, value in found if name == "resumed_s"]
-    if resumed:
-        terminalreporter.write_line(f"resumed after {max(resumed):.1f} s at most, {len(resumed)} times")
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """One local network and one provider daemon for all end-to-end tests; each test publishes its own tasks."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ogpu_provider.store.reader import SqliteReader
 from tests.e2e.world import World
 from tests.waiting import open_when_there, sources_ready
 
-INSTANCE = "e2e"
+INSTANCE = f"e2e-{os.getpid()}"
 SETTINGS: dict[str, dict[str, object]] = {
     "admission": {"min_payment": "0.005", "min_time_left": 5.0, "cpu_slots": 3, "slots_per_source": 2},
     "runtime": {"instance": INSTANCE},
