@@ -131,6 +131,7 @@ async def _deliver(ctx: Sitting, stored: dict[str, Any]) -> None:
     path = ctx.settings.data_dir / FILE
     end = ctx.clock.monotonic() + PATIENCE_S
     try_at = ctx.clock.monotonic()
+    refused = ""
     while ctx.clock.monotonic() < end:
         receipt = await ctx.rpc.call("eth_getTransactionReceipt", stored["hash"])
         if receipt is not None:
@@ -148,11 +149,11 @@ async def _deliver(ctx: Sitting, stored: dict[str, Any]) -> None:
             try:
                 await ctx.rpc.call("eth_sendRawTransaction", stored["raw"])
                 reach("master.sent")
-            except RpcRejected:
-                pass  # known already, or never to be taken: the receipt tells
+            except RpcRejected as refusal:  # known already, or never to be taken: the receipt tells
+                refused = f"; the node says: {refusal}"
         await ctx.clock.sleep(POLL_S)
     raise ChainError(
-        f"the master's transaction {stored['hash']} is not in a block yet",
+        f"the master's transaction {stored['hash']} is not in a block yet{refused}",
         code="tx.pending",
         remedy=f"run this again, it sends no other. If the master's nonce was used elsewhere, remove {path} first",
     )

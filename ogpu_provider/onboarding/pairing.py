@@ -117,7 +117,7 @@ async def _masters_half(ctx: Sitting, master: Address, since: int) -> None:
     ctx.talk.say(
         "Waiting for it on chain. It is safe to stop here: run `ogpu-provider register` again when it is signed."
     )
-    word = await _heard(ctx, master, since)
+    word = await heard(ctx, master, since)
     await _compare(ctx, transaction, word)
 
 
@@ -135,24 +135,26 @@ async def _stake(ctx: Sitting) -> Wei:
     return max(0, target - account.lockup)
 
 
-async def _heard(ctx: Sitting, master: Address, since: int) -> Word | None:
-    """Wait for the master's announcement. None where the node shows no logs but the Terminal has heard it."""
+async def heard(ctx: Sitting, master: Address, since: int) -> Word | None:
+    """Wait for the master's announcement, and say once a minute that this is so. None where the node shows no logs
+    but the Terminal has heard it. Raises OnboardingError after `answers.wait` seconds, or if something else is said."""
     now = ctx.clock.monotonic()
-    end, told = now + ctx.answers.wait, now
+    end, told, silence = now + ctx.answers.wait, now, ""
     while (now := ctx.clock.monotonic()) < end:
         if now - told >= TOLD_S:
             told = now
-            ctx.talk.say(f"Still waiting; {end - now:.0f} s left.")
+            ctx.talk.say(f"Still waiting; {end - now:.0f} s left.{silence}")
         try:
-            heard = await words(ctx.rpc, ctx.network, since)
-            for word in heard or ():
+            said = await words(ctx.rpc, ctx.network, since)
+            for word in said or ():
                 if word.by_master and word.master == master and word.provider == ctx.provider:
                     return word
                 _object(ctx, master, word)
-            if heard is None and (await ctx.wallet.pairing(ctx.provider)).announced:
+            if said is None and (await ctx.wallet.pairing(ctx.provider)).announced:
                 return None
-        except RpcUnavailable:
-            pass  # asked again; the sitting has time
+            silence = ""
+        except RpcUnavailable as error:  # asked again; the sitting has time
+            silence = f" The chain cannot be read just now: {error}"
         await ctx.clock.sleep(POLL_S)
     raise OnboardingError(
         f"the master's transaction is not on chain after {ctx.answers.wait:.0f} s",
