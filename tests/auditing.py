@@ -83,7 +83,7 @@ class Auditor:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.kill()
-            await self._process.wait()
+        await self._process.communicate()  # to the end of its pipes: an open one outlives the loop
 
     async def verdict(self, expected: Mapping[str, Any] | None = None, unanswered: Sequence[str] = ()) -> Verdict:
         """`expected`: each task's payload, where it is known; `unanswered`: tasks that nobody owes a response."""

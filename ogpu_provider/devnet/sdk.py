@@ -42,7 +42,7 @@ class SdkClient:
             await asyncio.wait_for(process.wait(), 5)
         except TimeoutError:
             process.kill()
-            await process.wait()
+        await process.communicate()  # to the end of its pipes: an open one outlives the loop
 
     async def call(self, verb: str, **arguments: Any) -> Any:
         """Raises DevnetError with the SDK's own words if the call fails."""
