@@ -17,18 +17,19 @@ from ogpu_provider.runtime.compose.violation import GateRefused
 HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.yml"))
 
 
-def expected(text: str) -> tuple[str, str]:
-    line = next(line for line in text.splitlines() if line.startswith("# refused: "))
+def expected(path: Path) -> tuple[str, str]:
+    lines = path.read_bytes().decode(errors="replace").splitlines()
+    line = next(line for line in lines if line.startswith("# refused: "))
     code, _, key = line.removeprefix("# refused: ").partition(" ")
     return code, key
 
 
 def test_the_corpus_is_there() -> None:
-    assert len(HOSTILE) > 250
+    assert len(HOSTILE) > 350
 
 
 def test_every_rule_has_a_file_that_it_refuses() -> None:
-    assert {expected(path.read_text())[0] for path in HOSTILE} == set(RULES)
+    assert {expected(path)[0] for path in HOSTILE} == set(RULES)
 
 
 def test_the_page_about_the_rules_is_the_table_of_the_gate() -> None:
@@ -43,14 +44,14 @@ def test_few_rules_can_be_lifted() -> None:
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.stem)
 def test_a_hostile_file_is_refused_with_its_reason_and_its_line(path: Path) -> None:
     text = path.read_bytes()
-    code, key = expected(text.decode())
+    code, key = expected(path)
     for environment in Environment:
         checked = check(text, environment)
         assert (checked.accepted, checked.rendered) == (False, b"")
         found = {(violation.code, "*" if key == "*" else violation.key) for violation in checked.violations}
         assert (code, key) in found, checked.violations
         for violation in checked.violations:
-            assert 0 <= violation.line <= text.count(b"\n") + 1
+            assert 1 <= violation.line <= text.count(b"\n") + 1
             assert violation.message
             assert violation.remedy
             assert violation.code in RULES
@@ -59,7 +60,7 @@ def test_a_hostile_file_is_refused_with_its_reason_and_its_line(path: Path) -> N
 
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.stem)
 def test_lifting_every_rule_at_once_lifts_only_those_three(path: Path) -> None:
-    code, _ = expected(path.read_text())
+    code, _ = expected(path)
     if code not in WAIVABLE:
         assert not any(check(path.read_bytes(), each, waived=frozenset(RULES)).accepted for each in Environment)
 
@@ -67,7 +68,7 @@ def test_lifting_every_rule_at_once_lifts_only_those_three(path: Path) -> None:
 def test_the_work_for_any_file_is_bounded() -> None:
     """Counted, not timed: what is read of a file are its nodes, and nothing that follows reads one twice."""
     most = max(read(path.read_bytes()) for path in HOSTILE)
-    assert most <= MAX_NODES + 1
+    assert most <= MAX_NODES + 2
 
 
 def read(text: bytes) -> int:

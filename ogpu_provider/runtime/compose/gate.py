@@ -5,6 +5,7 @@ file shows (one service to call, volumes declared, devices that fit the environm
 """
 
 import hashlib
+import re
 from urllib.parse import urlsplit
 
 from ogpu_provider.domain.source import Environment
@@ -12,12 +13,14 @@ from ogpu_provider.runtime.compose.document import parse
 from ogpu_provider.runtime.compose.draft import NAME
 from ogpu_provider.runtime.compose.interpolation import Variables, interpolate
 from ogpu_provider.runtime.compose.model import SERVICE_PORT, Bind, Gpu, Project, Service, Tmpfs, Volume
+from ogpu_provider.runtime.compose.names import labels, leads_elsewhere
 from ogpu_provider.runtime.compose.policy import REFUSED_TOP, TOP_LEVEL, Limits
 from ogpu_provider.runtime.compose.reader import Field, Findings
 from ogpu_provider.runtime.compose.service import read_service, refuse_key
 from ogpu_provider.runtime.compose.violation import Difference, GateRefused, Violation
 
 DEFAULT_LIMITS = Limits()
+_PROJECT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _GPU_OF = {Environment.NVIDIA: Gpu.NVIDIA, Environment.AMD: Gpu.AMD}
 
 
@@ -76,21 +79,39 @@ def _project(field: Field, environment: Environment, limits: Limits, known: dict
             case "networks":
                 networks += _networks(value)
             case "name":
-                value.note("the project's name is ours")
+                _name(value)
+            case "version":
+                value.text()
             case _ if key not in TOP_LEVEL and not key.startswith("x-"):
                 refuse_key(value, key, REFUSED_TOP)
+    if field.part("services") is field:
+        field.refuse("compose.services", "no services")
     if field.found.violations:
         return None
     _ports(field, services, limits, known)
     return _whole(field, tuple(services), volumes, networks, environment, limits)
 
 
+def _name(field: Field) -> None:
+    text = field.text()
+    if text is not None and not _PROJECT.fullmatch(text):
+        field.refuse("compose.type", f"{text[:60]!r} is not a project's name")
+    field.note("the project's name is ours")
+
+
 def _services(field: Field, limits: Limits, known: dict[str, str]) -> list[Service]:
+    """More than are run are not read: a refusal takes no longer for them."""
     services: list[Service] = []
-    for name, value in field.entries():
+    entries = list(field.entries())
+    if not 0 < len(entries) <= limits.services:
+        field.refuse("compose.services", f"{len(entries)} services; between 1 and {limits.services} are run")
+        return []
+    for name, value in entries:
         if not NAME.fullmatch(name):
             value.refuse("compose.type", f"{name[:60]!r} is not a service's name")
             continue
+        if leads_elsewhere(name):
+            value.refuse("compose.service_name", f"{name[:60]!r} is a host's name, not a service's")
         service = read_service(name, value, limits, known)
         if service:
             services.append(service)
@@ -107,7 +128,7 @@ def _volumes(field: Field) -> tuple[str, ...]:
             if key == "driver" and value.text() in (None, "local"):
                 continue
             if key == "labels":
-                value.note("labels of the author are left out")
+                labels(value)
             elif not (key == "driver_opts" and value.is_mapping and not list(value.entries())):
                 value.refuse("compose.volume", f"{key[:40]} can lead to the host's files or another project's")
     return tuple(names)
@@ -121,7 +142,11 @@ def _networks(field: Field) -> tuple[str, ...]:
         for key, value in options.entries():
             if key == "driver" and value.text() in (None, "bridge"):
                 continue
-            if key in ("labels", "internal", "enable_ipv6"):
+            if key == "labels":
+                labels(value)
+                continue
+            if key in ("internal", "enable_ipv6"):
+                value.flag()
                 continue
             value.refuse("compose.network", f"{key[:40]}: networks are the project's own bridge, nothing else")
     return tuple(names)
@@ -136,24 +161,27 @@ def _whole(
     limits: Limits,
 ) -> Project:
     started = tuple(service for service in services if not service.optional)
-    if not 0 < len(services) <= limits.services:
-        field.refuse("compose.services", f"{len(services)} services; between 1 and {limits.services} are run")
     _references(field, started, volumes, networks)
     used = list(dict.fromkeys(volume.name for service in started for volume in service.volumes))
+    every = field.part("services")
     if len({bind.source for service in started for bind in service.binds}) > 1:
-        field.refuse("compose.bind_mount", "more than one directory of the host")
+        every.refuse("compose.bind_mount", "more than one directory of the host")
     if len(used) > limits.volumes:
-        field.refuse("compose.too_many_volumes", f"{len(used)} volumes; at most {limits.volumes} are given")
-    if any(len(service.tmpfs) > limits.tmpfs_mounts for service in started):
-        field.refuse("compose.too_many_volumes", f"more than {limits.tmpfs_mounts} mounts in memory")
+        every.refuse("compose.too_many_volumes", f"{len(used)} volumes; at most {limits.volumes} are given")
     wanted = _GPU_OF.get(environment, Gpu.NONE)
     for service in started:
+        own = every.part(service.name)
+        if len(service.tmpfs) > limits.tmpfs_mounts:
+            own.part("tmpfs", "volumes").refuse(
+                "compose.too_many_volumes", f"more than {limits.tmpfs_mounts} mounts in memory"
+            )
         if service.gpu not in (Gpu.NONE, wanted):
-            _at(field, service, "compose.gpu_environment", f"asks for {service.gpu} in a file for {environment.label}")
+            text = f"asks for {service.gpu} in a file for {environment.label}"
+            own.part("gpus", "runtime", "devices", "deploy").refuse("compose.gpu_environment", text)
     targets = [service.name for service in started if service.published]
     if len(targets) != 1:
         text = f"{len(targets)} services publish container port {SERVICE_PORT}; the one to call is exactly one"
-        field.refuse("compose.target", text)
+        every.refuse("compose.target", text)
     needed = max((service.gpu_count for service in started), default=0)
     return Project(started, tuple(used), targets[0] if targets else "", needed)
 
@@ -161,12 +189,13 @@ def _whole(
 def _ports(field: Field, services: list[Service], limits: Limits, known: dict[str, str]) -> None:
     """Fixed ports of the host. That of the callback is ours: whoever held it would get others' results."""
     fixed = [port for service in services if not service.optional for port in service.ports if port.host is not None]
+    every = field.part("services")
     if len(fixed) > limits.ports:
-        field.refuse("compose.too_many_ports", f"{len(fixed)} fixed host ports; at most {limits.ports} are given")
+        every.refuse("compose.too_many_ports", f"{len(fixed)} fixed host ports; at most {limits.ports} are given")
     if len({(port.host, port.protocol) for port in fixed}) != len(fixed):
-        field.refuse("compose.port", "the same host port twice")
+        every.refuse("compose.port", "the same host port twice")
     if urlsplit(known["CALLBACK_URL"]).port in {port.host for port in fixed}:
-        field.refuse("compose.port", "the host port that results are posted to")
+        every.refuse("compose.port", "the host port that results are posted to")
 
 
 def _references(
@@ -174,24 +203,24 @@ def _references(
 ) -> None:
     names = {service.name for service in services}
     for service in services:
+        own = field.part("services").part(service.name)
         for dependency in service.depends_on:
             if dependency.service not in names:
-                _at(field, service, "compose.reference", f"depends on {dependency.service[:60]!r}, which is not run")
+                text = f"depends on {dependency.service[:60]!r}, which is not run"
+                own.part("depends_on").refuse("compose.reference", text)
         for volume in service.volumes:
             if volume.name not in volumes and not volume.name.startswith("anonymous_"):
                 text = f"volume {volume.name[:60]!r} is not declared"
-                _at(field, service, "compose.reference", text, "declare it under volumes")
+                own.part("volumes").refuse("compose.reference", text, "declare it under volumes")
         for network in service.networks:
             if network not in networks:
-                _at(field, service, "compose.reference", f"network {network[:60]!r} is not declared")
+                text = f"network {network[:60]!r} is not declared"
+                own.part("networks").refuse("compose.reference", text)
         others = names - {service.name}
-        if {service.hostname, *service.aliases} & others:
-            _at(field, service, "compose.service_name", "takes the name of another service")
+        for key, taken in (("hostname", {service.hostname}), ("networks", set(service.aliases))):
+            if taken & others:
+                own.part(key).refuse("compose.service_name", "takes the name of another service")
         mounts: tuple[Volume | Bind | Tmpfs, ...] = (*service.volumes, *service.binds, *service.tmpfs)
         targets = [mount.target for mount in mounts]
         if len(set(targets)) != len(targets):
-            _at(field, service, "compose.mount_twice", "mounts twice on the same path")
-
-
-def _at(field: Field, service: Service, code: str, message: str, remedy: str = "") -> None:
-    field.found.violations.append(Violation(code, f"services.{service.name}", service.line, message, remedy))
+            own.part("volumes", "tmpfs").refuse("compose.mount_twice", "mounts twice on the same path")

@@ -15,7 +15,10 @@ from ogpu_provider.runtime.compose.violation import Violation
 MAX_TEXT = 64 * 1024
 _MAX_NESTING = 8
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(r"PRIVATE_?KEY|MNEMONIC|SEED_?PHRASE|KEYSTORE|KEY_?PASSWORD", re.IGNORECASE)
+_SECRET = re.compile(
+    r"PRIVATE_?KEY|MNEMONIC|SEED_?PHRASE|PASSPHRASE|KEYSTORE|KEY_?PASSWORD|OGPU_WALLET|CREDENTIALS_DIRECTORY",
+    re.IGNORECASE,
+)
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _MARKS = re.compile(r"\$\$|\$\{|\}")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")

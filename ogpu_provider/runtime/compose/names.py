@@ -6,6 +6,9 @@ from ogpu_provider.runtime.compose.draft import NAME, Draft
 from ogpu_provider.runtime.compose.policy import FORBIDDEN_LABELS, HOST_GATEWAY
 from ogpu_provider.runtime.compose.reader import Field
 
+_HOSTNAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_HOSTS = frozenset({"localhost", "host-gateway", "ip6-localhost", "ip6-loopback"})
+
 
 def networks(draft: Draft, at: Field) -> None:
     if at.is_list:
@@ -17,7 +20,7 @@ def networks(draft: Draft, at: Field) -> None:
         names.append(name)
         for key, value in options.entries():
             if key == "aliases":
-                aliases += (alias for alias in value.texts() if NAME.fullmatch(alias))
+                aliases += _aliases(value)
             elif key in ("priority", "gw_priority"):
                 value.number()
             else:
@@ -45,7 +48,36 @@ def extra_hosts(_draft: Draft, at: Field) -> None:
             at.refuse("compose.extra_hosts", f"{name!r}: only {HOST_GATEWAY}:host-gateway is given")
 
 
-def labels(_draft: Draft, at: Field) -> None:
+def _aliases(at: Field) -> list[str]:
+    found = []
+    for alias in at.texts():
+        if not NAME.fullmatch(alias):
+            at.refuse("compose.type", f"{alias[:60]!r} is not an alias")
+        elif leads_elsewhere(alias):
+            at.refuse("compose.service_name", f"{alias[:60]!r} is a host's name, not a service's")
+        else:
+            found.append(alias)
+    return found
+
+
+def hostname(draft: Draft, at: Field) -> None:
+    text = at.text()
+    if text is None:
+        return
+    if not _HOSTNAME.fullmatch(text):
+        at.refuse("compose.type", f"{text[:60]!r} is not a host name")
+    elif leads_elsewhere(text):
+        at.refuse("compose.service_name", f"{text[:60]!r} is a host's name, not a service's")
+    else:
+        draft.values["hostname"] = text
+
+
+def leads_elsewhere(name: str) -> bool:
+    """Whether others know this name for something else: a host on the internet, or the container itself."""
+    return "." in name or name.lower() in _HOSTS
+
+
+def labels(at: Field) -> None:
     for name, where, _value in at.pairs():
         if name.lower().startswith(FORBIDDEN_LABELS):
             where.refuse("compose.label", f"the label {name[:60]} speaks for somebody else")

@@ -48,7 +48,7 @@ class Image:
     @classmethod
     def parse(cls, text: str) -> "Image":
         match = _IMAGE.fullmatch(text) if len(text) <= 512 else None
-        if not match or _IDENTIFIER.fullmatch(match["repository"]):
+        if not match or _IDENTIFIER.fullmatch(match["repository"]) or match["repository"] == "sha256":
             raise ValueError(f"{text[:80]!r} is not an image name")
         return cls(match["repository"], match["tag"] or "", match["digest"] or "")
 

@@ -53,6 +53,12 @@ class Field:
     def child(self, entry: Entry) -> "Field":
         return Field(entry.value, f"{self.path}.{entry.key}" if self.path else entry.key, self.found)
 
+    def part(self, *keys: str) -> "Field":
+        """The first of these keys that is there; this very field where none is."""
+        found = (entry for key in keys for entry in _entries(self.node) if entry.key == key)
+        entry = next(found, None)
+        return self if entry is None else self.child(entry)
+
     def entries(self) -> Iterator[tuple[str, "Field"]]:
         if isinstance(self.node, Mapping):
             for entry in self.node.entries:
@@ -105,9 +111,9 @@ class Field:
         text = self.text()
         if text is None:
             return None
-        if text.isascii() and len(text) <= 18 and text.replace(".", "", 1).isdigit():
+        if text.isascii() and len(text) <= 18 and text.removeprefix("-").replace(".", "", 1).isdigit():
             return float(text)
-        self.refuse("compose.type", f"{text[:40]!r} is not a positive number")
+        self.refuse("compose.type", f"{text[:40]!r} is not a number")
         return None
 
     def parsed(self, read: Callable[[str], T], code: str = "compose.type") -> T | None:
@@ -144,3 +150,7 @@ class Field:
         else:
             for name, at in self.entries():
                 yield name, at, at.text()
+
+
+def _entries(node: Node) -> tuple[Entry, ...]:
+    return node.entries if isinstance(node, Mapping) else ()

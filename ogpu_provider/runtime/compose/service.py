@@ -15,7 +15,6 @@ from ogpu_provider.runtime.compose.reader import Field
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}")
 _USER = re.compile(r"[A-Za-z0-9_.\-]{1,64}(?::[A-Za-z0-9_.\-]{1,64})?")
-_HOSTNAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _PLATFORM = re.compile(r"linux(?:/[a-z0-9]+){0,2}")
 _SIGNAL = re.compile(r"SIG[A-Z0-9+\-]{1,12}|[0-9]{1,2}")
 
@@ -126,7 +125,7 @@ _READERS: dict[str, Reader] = {
     "environment": _environment,
     "working_dir": _working_dir,
     "user": take("user", matching(_USER, "a user")),
-    "hostname": take("hostname", matching(_HOSTNAME, "a host name")),
+    "hostname": names.hostname,
     "platform": take("platform", matching(_PLATFORM, "a platform")),
     "expose": take("expose", ports.expose),
     "ports": take("ports", ports.ports),
@@ -149,7 +148,7 @@ _READERS: dict[str, Reader] = {
     "pull_refresh_after": noted("images are pulled by digest before the start"),
     "cap_drop": noted("every capability is dropped"),
     "profiles": life.profiles,
-    "labels": names.labels,
+    "labels": lambda _draft, at: names.labels(at),
     "extra_hosts": names.extra_hosts,
     "logging": _logging,
     "security_opt": _security_opt,
