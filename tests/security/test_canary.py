@@ -30,6 +30,7 @@ CANARY = Canary(KEY, PASSWORD)
         *((base64.b64encode(b"x" * n + KEY + b"tail"), "base64") for n in range(3)),
         *((base64.urlsafe_b64encode(b"x" * n + KEY + b"tail"), "base64url") for n in range(3)),
     ],
+    ids=lambda value: value if isinstance(value, str) else "text",  # the same in every process
 )
 def test_it_is_found_in_every_encoding(text: bytes, encoding: str) -> None:
     assert encoding in CANARY.found(b"before" + text + b"after")
