@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ogpu_provider.chain.fees import Suggestion
 from ogpu_provider.chain.wire import Call, JsonRpcError
 from ogpu_provider.domain.errors import RpcUnavailable
 from ogpu_provider.domain.units import Address, Hash, Wei
@@ -29,14 +28,6 @@ class Receipt:
     block_hash: Hash
     gas_used: int
     fee_paid: Wei | None
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Transactions of an address in the latest block, and what the node would pay for the next."""
-
-    nonce: int
-    suggestion: Suggestion
 
 
 async def read_receipts(
@@ -81,44 +72,29 @@ async def read_known(node: Node, hashes: Sequence[Hash]) -> dict[Hash, bool]:
     }
 
 
-async def read_account(node: Node, address: Address) -> Account:
-    """One round trip. Nodes without eth_maxPriorityFeePerGas suggest a gas price, which then counts as the tip."""
-    nonce, tip, price = await node.batch(
-        [
-            ("eth_getTransactionCount", (address, "latest")),
-            ("eth_maxPriorityFeePerGas", ()),
-            ("eth_gasPrice", ()),
-        ]
-    )
-    for answer in (nonce, price):
-        if isinstance(answer, JsonRpcError):
-            raise RpcUnavailable(f"the node does not say nonce or price: {answer}") from answer
-    gas_price = _number(price)
-    return Account(_number(nonce), Suggestion(gas_price if isinstance(tip, JsonRpcError) else _number(tip), gas_price))
-
-
 async def read_balance(node: Node, address: Address) -> Wei:
     """What an account holds in the latest block."""
-    return _number(await node.call("eth_getBalance", address, "latest"))
+    return number(await node.call("eth_getBalance", address, "latest"))
 
 
 def _receipt(tx_hash: Hash, answer: Any) -> Receipt:
     try:
-        gas_used = _number(answer["gasUsed"])
+        gas_used = number(answer["gasUsed"])
         price = answer.get("effectiveGasPrice")
         return Receipt(
             tx_hash=tx_hash,
-            succeeded=_number(answer["status"]) == 1,
-            block_number=_number(answer["blockNumber"]),
+            succeeded=number(answer["status"]) == 1,
+            block_number=number(answer["blockNumber"]),
             block_hash=Hash(answer["blockHash"].lower()),
             gas_used=gas_used,
-            fee_paid=None if price is None else gas_used * _number(price),
+            fee_paid=None if price is None else gas_used * number(price),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RpcUnavailable(f"the receipt of {tx_hash} is not one: {type(error).__name__}") from error
 
 
-def _number(answer: Any) -> int:
+def number(answer: Any) -> int:
+    """A number as nodes write it. Raises RpcUnavailable where it is none."""
     try:
         return int(answer, 16)
     except (TypeError, ValueError) as error:

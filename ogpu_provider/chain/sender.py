@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
+from ogpu_provider.chain.account import Account, AccountReader, Peers
 from ogpu_provider.chain.courier import PAUSE, Courier, OnOutcome
 from ogpu_provider.chain.desk import Desk, HeadView, TxSigner
 from ogpu_provider.chain.fees import DayBudget, FeeCaps, GasBook
 from ogpu_provider.chain.flights import Flight, Flights
 from ogpu_provider.chain.outbox import Outbox
-from ogpu_provider.chain.receipts import Account, Node, read_account
 from ogpu_provider.chain.upkeep import Present, Upkeep
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import KeyRefused, ProviderError, Retry, RpcUnavailable
@@ -56,7 +56,7 @@ class Sender:
 
     def __init__(
         self,
-        rpc: Node,
+        rpc: Peers,
         outbox: Outbox,
         signer: TxSigner,
         clock: Clock,
@@ -69,13 +69,12 @@ class Sender:
         budget: DayBudget | None = None,
         present: Present = absent,
     ) -> None:
-        self._rpc = rpc
         self._outbox = outbox
         self._clock = clock
         self._flights = Flights(outbox, clock)
-        self._desk = Desk(
-            self._flights, signer, clock, head, caps or FeeCaps(), gas or GasBook(), budget or DayBudget()
-        )
+        caps = caps or FeeCaps()
+        self._desk = Desk(self._flights, signer, clock, head, caps, gas or GasBook(), budget or DayBudget())
+        self._accounts = AccountReader(rpc, self._desk.address, caps, lambda: head.block)
         self._courier = Courier(rpc, self._flights, clock, on_outcome)
         self._upkeep = Upkeep(rpc, outbox, self._flights, self._desk, self._courier, clock, present, confirmations)
         self._account_read = float("-inf")
@@ -225,12 +224,14 @@ class Sender:
     async def _first_account(self) -> None:
         """Before anything is signed, the chain's nonce may raise ours: the key was used before this journal."""
         account = await self._read_account()
+        if account.contested:
+            raise RpcUnavailable("the RPC endpoints do not agree how many transactions this key has made")
         if 0 < self._flights.next_nonce < account.nonce:
             log.warning("tx.key_used_elsewhere", chain=account.nonce, ours=self._flights.next_nonce)
         self._flights.next_nonce = max(self._flights.next_nonce, account.nonce)
 
     async def _read_account(self) -> Account:
-        account = await read_account(self._rpc, self._desk.address)
+        account = await self._accounts.read(self._flights.next_nonce)
         self._desk.suggestion = account.suggestion
         self._stirred = account.nonce < self._flights.next_nonce
         self._account_read = self._clock.monotonic()

@@ -16,12 +16,13 @@ from itertools import islice
 
 import structlog
 
+from ogpu_provider.chain.account import Account
 from ogpu_provider.chain.contracts import Malformed
 from ogpu_provider.chain.courier import Courier
 from ogpu_provider.chain.desk import Desk, filler
 from ogpu_provider.chain.flights import Flight, Flights
 from ogpu_provider.chain.outbox import Outbox
-from ogpu_provider.chain.receipts import Account, Node, Receipt, read_balance, read_known, read_receipts
+from ogpu_provider.chain.receipts import Node, Receipt, read_balance, read_known, read_receipts
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ForeignNonce, RpcRejected
 from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ogpu_provider.chain import contracts, decode
+from ogpu_provider.chain.account import Peers
 from ogpu_provider.chain.fees import START_GAS, FeeCaps, Suggestion, quote
 from ogpu_provider.chain.mastery import Unsigned
 from ogpu_provider.chain.networks import Network
-from ogpu_provider.chain.receipts import Node
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.wallet import Wallet
 from ogpu_provider.domain.clock import Clock
@@ -52,7 +52,7 @@ class Desk:
     """The provider key's transactions during a sitting. Raises what its parts raise, and ChainError (tx.*)."""
 
     def __init__(
-        self, rpc: Node, network: Network, key: SecretKey, journal: SittingJournal, clock: Clock, confirmations: int
+        self, rpc: Peers, network: Network, key: SecretKey, journal: SittingJournal, clock: Clock, confirmations: int
     ) -> None:
         self._rpc = rpc
         self._network = network

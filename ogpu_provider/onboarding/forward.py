@@ -52,3 +52,10 @@ class Forward:
                     "for a local network that was started anew, use a data_dir of its own",
                 )
             await self._clock.sleep(POLL_S)
+
+    async def attributed(self, calls: Sequence[Call]) -> tuple[list[Any | JsonRpcError], str]:
+        return await self.batch(calls), ""
+
+    async def elsewhere(self, calls: Sequence[Call], than: str) -> list[Any | JsonRpcError] | None:
+        """Nobody: whoever sits here is shown what a transaction may cost before it is signed."""
+        return None

@@ -94,6 +94,12 @@ class FakeMempool:
             raise RpcUnavailable("lost")
         return answers
 
+    async def attributed(self, calls: Sequence[Call]) -> tuple[list[Any | JsonRpcError], str]:
+        return await self.batch(calls), "node"
+
+    async def elsewhere(self, calls: Sequence[Call], than: str) -> list[Any | JsonRpcError] | None:
+        return None
+
     def mine(self, *, revert: Collection[str] = (), limit: int = 10**6) -> tuple[Block, list[Fact]]:
         """One block with what the pool can put in order; the attempts that worked leave a log."""
         number = len(self.blocks)

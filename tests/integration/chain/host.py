@@ -96,6 +96,12 @@ class Host:
     async def batch(self, calls: Sequence[Any]) -> list[Any]:
         return await self.rpc.batch(calls)
 
+    async def attributed(self, calls: Sequence[Any]) -> tuple[list[Any], str]:
+        return await self.batch(calls), ""
+
+    async def elsewhere(self, calls: Sequence[Any], than: str) -> list[Any] | None:
+        return None
+
     @asynccontextmanager
     async def running(
         self, *, confirmations: int = 2, clock: Clock | None = None, start: tuple[int, Hash] | None = None

@@ -5,11 +5,8 @@ from typing import Any
 
 import pytest
 
-from ogpu_provider.chain.fees import Suggestion
 from ogpu_provider.chain.receipts import (
-    Account,
     Receipt,
-    read_account,
     read_balance,
     read_known,
     read_receipts,
@@ -140,30 +137,6 @@ async def test_whether_a_node_knows_a_transaction() -> None:
     answers = {hash_of(1): {"hash": hash_of(1)}, hash_of(2): None, hash_of(3): refusal("x")}
     node = Saying(lambda method, one: answers[one])
     assert await read_known(node, list(answers)) == {hash_of(1): True, hash_of(2): False}
-
-
-def account(**changes: Any) -> Saying:
-    answers = {"eth_getTransactionCount": "0x5", "eth_maxPriorityFeePerGas": "0x2", "eth_gasPrice": "0x7"} | changes
-    return Saying(lambda method, one: answers[method])
-
-
-async def test_an_account_is_read_in_one_request() -> None:
-    node = account()
-    assert await read_account(node, ME) == Account(5, Suggestion(tip=2, gas_price=7))
-    assert len(node.asked) == 1
-    assert node.asked[0][0] == ("eth_getTransactionCount", ME)
-
-
-async def test_without_a_tip_method_the_price_is_the_tip() -> None:
-    found = await read_account(account(eth_maxPriorityFeePerGas=refusal("eth_maxPriorityFeePerGas")), ME)
-    assert found.suggestion == Suggestion(tip=7, gas_price=7)
-
-
-@pytest.mark.parametrize("method", ["eth_getTransactionCount", "eth_gasPrice"])
-@pytest.mark.parametrize("answer", [refusal("x"), None, "many", {}])
-async def test_without_nonce_or_price_the_node_cannot_be_used(method: str, answer: Any) -> None:
-    with pytest.raises(RpcUnavailable):
-        await read_account(account(**{method: answer}), ME)
 
 
 async def test_a_balance_is_a_number_or_the_node_cannot_be_used() -> None:
