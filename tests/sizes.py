@@ -22,6 +22,7 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "api requests": (5, 40, 5_000),  # tests/unit/gateway/test_schema.py
     "callbacks": (500, 10_000, 100_000),  # tests/security/test_callback_abuse.py
     "burst tasks": (50, 1_000, 5_000),  # tests/integration/chain/test_burst.py
+    "lease histories": (100, 10_000, 300_000),  # tests/unit/scheduler/test_histories.py
     "compose files": (500, 5_000, 200_000),  # tests/security/test_generated_compose.py
 }
 SOAK_LIMIT_S = 4 * 3600

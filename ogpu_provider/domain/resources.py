@@ -32,10 +32,15 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One reading of the machine. `cpu_slots` is how many tasks may run at once."""
+    """One reading of the machine. `cpu_slots` is how many tasks may run at once.
+
+    `cpus` and `memory` (bytes): what containers can have of processors and main memory; 0 where nobody has asked.
+    """
 
     cpu_slots: int
     devices: tuple[Device, ...] = ()
+    cpus: float = 0.0
+    memory: int = 0
 
     @property
     def environments(self) -> frozenset[Environment]:
@@ -46,13 +51,15 @@ class Host:
 class Lease:
     """Granted resources. A source's lease holds devices while its project is warm; a task's lease holds slots.
 
-    All or nothing: a lease is never partial. `devices` are device ids.
+    All or nothing: a lease is never partial. `devices` are device ids. `memory`: bytes of each of them; 0: all of it,
+    and nobody else is on them.
     """
 
     holder: str
     slots: int = 0
     devices: tuple[str, ...] = ()
     source: Address | None = None
+    memory: int = 0
 
 
 def task_holder(task: Address) -> str:

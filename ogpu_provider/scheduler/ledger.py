@@ -1,12 +1,14 @@
 """Who holds what. All or nothing, in memory: rebuilt at start from the journal's rows and the engine's labels.
 
-A grant never takes more than there is. What is restored is counted even where it does not fit (the operator
-lowered the slots, a card is gone): it is in use, and only less can be granted until it is given back.
+A grant never takes more than there is: a device has one holder, or several whose memory fits together, with a reserve.
+What is restored is counted even where it does not fit (the operator lowered the slots, a card is gone): it is in use,
+and only less can be granted until it is given back.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ogpu_provider.domain.resources import Host, Lease
+from ogpu_provider.domain.resources import Device, Host, Lease
 from ogpu_provider.domain.units import Address, short
 
 
@@ -34,11 +36,23 @@ class LedgerSnapshot:
         return tuple(sorted({d for lease in self.leases for d in lease.devices} - set(self.devices)))
 
 
-class Ledger:
-    """Leases by holder over the slots and devices of one host. Not thread-safe: it lives on the event loop."""
+def room_on(device: Device, others: Iterable[Lease], reserve: int) -> int:
+    """Bytes of a device for one more holder: all without others, 0 beside one that has all, negative if over-full."""
+    memories = [lease.memory for lease in others]
+    if not memories:
+        return device.memory_total
+    return 0 if 0 in memories else device.memory_total - sum(memories) - reserve
 
-    def __init__(self, host: Host) -> None:
+
+class Ledger:
+    """Leases by holder over the slots and devices of one host. Not thread-safe: it lives on the event loop.
+
+    `reserve`: bytes of a shared device that nobody is given.
+    """
+
+    def __init__(self, host: Host, reserve: int = 0) -> None:
         self._host = host
+        self._reserve = reserve
         self._leases: dict[str, Lease] = {}
 
     @property
@@ -52,9 +66,14 @@ class Ledger:
     def lease(self, holder: str) -> Lease | None:
         return self._leases.get(holder)
 
-    def taken(self, *, besides: str = "") -> frozenset[str]:
-        """Device ids that are held, without those of the holder `besides`."""
-        return frozenset(d for holder, lease in self._leases.items() if holder != besides for d in lease.devices)
+    def by_device(self, *, besides: str = "") -> dict[str, list[Lease]]:
+        """Who is on each device that anybody is on, without the holder `besides`."""
+        found: dict[str, list[Lease]] = {}
+        for holder, lease in self._leases.items():
+            if holder != besides:
+                for device in lease.devices:
+                    found.setdefault(device, []).append(lease)
+        return found
 
     def grant(self, lease: Lease, *, source_limit: int | None = None) -> str:
         """Grant the lease as a whole; return "" or, having changed nothing, one sentence on what is short.
@@ -86,18 +105,29 @@ class Ledger:
             if used + more > self._host.cpu_slots:
                 return f"{used} of {self._host.cpu_slots} task slots of this host are taken"
             if lease.source is not None and source_limit is not None:
-                running = self._slots_of(lease.source)
-                if running + more > source_limit:
+                running = self._slots_of(lease.source, besides=lease.holder)
+                if running + lease.slots > source_limit:
                     return f"source {short(lease.source)} has {running} of {source_limit} tasks running"
         return self._devices_short(lease, has)
 
     def _devices_short(self, lease: Lease, has: Lease) -> str:
         wanted = set(lease.devices) - set(has.devices)
-        if missing := wanted - {device.id for device in self._host.devices}:
+        devices = {device.id: device for device in self._host.devices}
+        if missing := wanted - devices.keys():
             return f"not on this host: {', '.join(sorted(missing))}"
-        if held := wanted & self.taken():
-            return f"held by another source: {', '.join(sorted(held))}"
+        if has.memory and (lease.memory == 0 or lease.memory > has.memory):
+            wanted |= devices.keys() & set(lease.devices)
+        if not wanted:
+            return ""
+        on = self.by_device(besides=lease.holder)
+        for name in sorted(wanted & on.keys()):
+            room = room_on(devices[name], on[name], self._reserve)
+            if lease.memory == 0 or room < lease.memory:
+                shared = f", with {room >> 20} MiB for one more" if room > 0 else ""
+                return f"held by another source: {name}{shared}"
         return ""
 
-    def _slots_of(self, source: Address) -> int:
-        return sum(lease.slots for lease in self._leases.values() if lease.source == source)
+    def _slots_of(self, source: Address, *, besides: str) -> int:
+        return sum(
+            lease.slots for holder, lease in self._leases.items() if lease.source == source and holder != besides
+        )
