@@ -12,7 +12,8 @@ from ogpu_provider.domain.verdict import Verdict
 class Candidate:
     """All that the rules look at for one task. Amounts in wei, times in unix seconds.
 
-    `now` is the later of wall clock and chain time. `functions` is None while the project is not up.
+    `now` is the later of wall clock and chain time. `functions` is None while the project is not up. `pull_left`: bytes
+    of its images that are still to come.
     """
 
     task: Address
@@ -28,6 +29,7 @@ class Candidate:
     violations: tuple[str, ...]
     source_problem: str
     now: float
+    pull_left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,13 @@
     PEAK_MEMORY   image digest      name of the card    bytes that its containers took of one card, at most
     COLD_START    source            -                   seconds from the start to the first answer, images there
     RUN           source            function            seconds from the container's "accepted" to its result
+    PIN           -                 -                   seconds from a result to its link
+    ENERGY        source            function            joules that its cards drew for a run
     GAS           effect            -                   wei that its transaction cost
-PULL_RATE     -                 -                   bytes a second of an image's download
+    PULL_RATE     -                 -                   compressed bytes a second, download and unpacking
+    WON           source            -                   1 for a response that was paid, 0 for one that was not
+    FAILED        source            -                   when (unix seconds) a task that we took failed here
+    UNPAID        client            -                   when work of ours was left unpaid
 
 An image digest is `sha256:...`, of the manifest.
 """
@@ -25,6 +30,11 @@ class Fact(StrEnum):
     RUN = "run"
     GAS = "gas"
     PULL_RATE = "pull_rate"
+    PIN = "pin"
+    ENERGY = "energy"
+    WON = "won"
+    FAILED = "failed"
+    UNPAID = "unpaid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +89,17 @@ class Knowledge:
         found = self.get(fact, subject, aspect)
         return found.highest if found else None
 
-    def all(self) -> list[Learnt]:
-        return list(self._facts.values())
+    def mean(self, fact: Fact, subject: str = "", aspect: str = "") -> float | None:
+        """Of the recent samples; None while nothing was measured."""
+        found = self.get(fact, subject, aspect)
+        return sum(found.recent) / len(found.recent) if found and found.recent else None
+
+    def all(self, fact: Fact | None = None) -> list[Learnt]:
+        """Everything, or all of one kind."""
+        return [learnt for learnt in self._facts.values() if fact is None or learnt.key.fact is fact]
+
+    def forget(self, key: Key) -> None:
+        self._facts.pop(key, None)
 
     def put(self, learnt: Learnt) -> None:
         self._facts[learnt.key] = learnt

@@ -1,5 +1,7 @@
 """Keeps what is learnt: in memory at once, for who decides; in the journal soon after."""
 
+from collections.abc import Iterable
+
 import structlog
 
 from ogpu_provider.domain.clock import Clock
@@ -23,6 +25,7 @@ class Lessons:
         self._journal = journal
         self._clock = clock
         self._unwritten: dict[Key, Learnt] = {}
+        self._produced: dict[Address, float] = {}
         self.knowledge = knowledge
 
     async def restore(self) -> None:
@@ -61,15 +64,35 @@ class Lessons:
         if known is None or memory > known:
             self.learn(Fact.PEAK_MEMORY, memory, image, card)
 
+    def forget(self, keys: Iterable[Key]) -> None:
+        """What counts for nothing any more."""
+        for key in keys:
+            self.knowledge.forget(key)
+            self._unwritten[key] = Learnt(key)
+
     def moved(self, task: Task, before: TaskState) -> None:
-        """A task made a step: from the container's word that it took the call to the result."""
-        if before is TaskState.EXECUTING and task.state is TaskState.PRODUCED and task.accepted_at > 0:
-            self.learn(Fact.RUN, task.updated_at - task.accepted_at, task.source, task.function)
+        """A task made a step: how long it ran from the container's word that it took the call, how long publishing took,
+        whether it was paid.
+        """
+        if before is TaskState.EXECUTING and task.state is TaskState.PRODUCED:
+            self._produced[task.address] = task.updated_at
+            if task.accepted_at > 0:
+                self.learn(Fact.RUN, task.updated_at - task.accepted_at, task.source, task.function)
+        elif before is TaskState.PRODUCED:
+            began = self._produced.pop(task.address, None)
+            if began is not None and task.state is TaskState.PINNED:
+                self.learn(Fact.PIN, task.updated_at - began)
+        elif before in (TaskState.SUBMITTED, TaskState.RESPONDED) and task.state.over:
+            self.learn(Fact.WON, float(task.state is TaskState.SETTLED), task.source)
 
     def paid(self, row: IntentRow) -> None:
         """A transaction of ours came to its end, and cost a fee unless it was never in a block."""
         if row.fee_paid is not None:
             self.learn(Fact.GAS, row.fee_paid, row.intent.effect)
+
+    def pulled(self, rate: float) -> None:
+        """An image is there: compressed bytes a second that its download and unpacking came to."""
+        self.learn(Fact.PULL_RATE, rate)
 
     def started(self, source: Address, seconds: float) -> None:
         """A source's containers answered, so many seconds after they were made."""

@@ -117,7 +117,7 @@ class Journal(Protocol):
         ...
 
     async def keep_learnt(self, facts: Sequence[Learnt]) -> None:
-        """Keep facts, each in place of what was known of its key."""
+        """Keep facts, each in place of what was known of its key; one without samples is forgotten."""
         ...
 
     async def cordons(self) -> list[Cordon]:

@@ -3,19 +3,21 @@
 Reads memory only, so that a decision waits for nothing.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
+from fractions import Fraction
 
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.intent import Effect
-from ogpu_provider.domain.learnt import Fact, Knowledge
+from ogpu_provider.domain.learnt import Fact, Key, Knowledge
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.domain.week import Hours, within
 from ogpu_provider.scheduler.breakers import BreakerPolicy, Breakers
 from ogpu_provider.scheduler.circumstances import Circumstances, OpenBreaker
 from ogpu_provider.scheduler.estimate import Estimate
-from ogpu_provider.scheduler.price import Terms, costs
+from ogpu_provider.scheduler.price import Costs, Terms, costs
 
 UNPAID = frozenset({TaskState.CANCELED, TaskState.EXPIRED})
 """Ends that leave work of ours unpaid, once it was begun: the client canceled, or did not confirm."""
@@ -23,10 +25,9 @@ UNPAID = frozenset({TaskState.CANCELED, TaskState.EXPIRED})
 
 @dataclass(frozen=True, slots=True)
 class AssessmentPolicy:
-    """`quantile` of the runs seen that an estimate counts with; `pin` and `chain`: seconds for publishing a result and
-
-    until the response is in a block. `hours`: when the owner lends the machine, always if empty; in `zone`'s time,
-    None: the host's.
+    """`quantile` of the runs seen that an estimate counts with. Seconds: `pin` for publishing a result, until it was
+    measured; `chain` until the response is in a block. `hours`: when the owner lends the machine, always if empty; in
+    `zone`'s time, None: the host's.
     """
 
     quantile: float = 0.9
@@ -38,47 +39,99 @@ class AssessmentPolicy:
     zone: tzinfo | None = None
 
 
-class Assessment:
-    """For one daemon. `knowledge` is read, never written."""
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """Somebody let us down, at a time: what is to be kept of it."""
 
-    def __init__(self, policy: AssessmentPolicy, knowledge: Knowledge) -> None:
+    key: Key
+    at: float
+
+
+class Assessment:
+    """For one daemon. `knowledge` is read, never written. `coin_price` goes before the one in the terms; `in_use` says
+    who is at the machine, if its owner wants it back then.
+    """
+
+    def __init__(
+        self,
+        policy: AssessmentPolicy,
+        knowledge: Knowledge,
+        *,
+        coin_price: Callable[[], Fraction | None] | None = None,
+        in_use: Callable[[], str] = lambda: "",
+    ) -> None:
         self._policy = policy
         self._knowledge = knowledge
+        self._coin_price = coin_price
+        self._in_use = in_use
         self.sources = Breakers(policy.breakers)
         self.clients = Breakers(policy.breakers)
+
+    def restore(self, now: float) -> list[Key]:
+        """Breakers as an earlier run left them. Returns what weighs nothing any more, and need not be kept."""
+        gone = []
+        for fact, breakers in self._breakers():
+            for learnt in self._knowledge.all(fact):
+                breakers.restore(Address(learnt.key.subject), learnt.recent)
+            gone += [Key(fact, address) for address in breakers.forget(now)]
+        return gone
+
+    def forget(self, now: float) -> list[Key]:
+        """Breakers that have decayed; they are gone after this."""
+        return [Key(fact, address) for fact, breakers in self._breakers() for address in breakers.forget(now)]
+
+    def _breakers(self) -> tuple[tuple[Fact, Breakers], ...]:
+        return (Fact.FAILED, self.sources), (Fact.UNPAID, self.clients)
 
     def circumstances(self, candidate: Candidate) -> Circumstances:
         """As of `candidate.now`."""
         policy, now = self._policy, candidate.now
-        moment = datetime.fromtimestamp(now, policy.zone)
         estimate = self.estimate(candidate)
-        closed = policy.hours and not within(policy.hours, moment)
+        closed = policy.hours and not within(policy.hours, datetime.fromtimestamp(now, policy.zone))
         return Circumstances(
             estimate=estimate,
-            costs=costs(policy.terms, run_s=estimate.run or 0.0, joules=None, gas=self.gas(), moment=moment),
+            costs=self.costs(candidate, estimate),
             source=self._open(self.sources, candidate.source, now),
             client=self._open(self.clients, candidate.client, now),
             closed=", ".join(hours.text for hours in policy.hours) if closed else "",
+            in_use=self._in_use(),
         )
 
     def estimate(self, candidate: Candidate) -> Estimate:
-        """The start of containers counts only while the project is down."""
+        """The images and the start of containers count only while the project is down."""
         learnt, quantile = self._knowledge, self._policy.quantile
-        cold = learnt.quantile(quantile, Fact.COLD_START, candidate.source) if candidate.functions is None else None
         run = learnt.quantile(quantile, Fact.RUN, candidate.source, candidate.function)
-        return Estimate(cold=cold or 0.0, run=run, pin=self._policy.pin, chain=self._policy.chain)
+        pin = learnt.quantile(quantile, Fact.PIN)
+        estimate = Estimate(run=run, pin=self._policy.pin if pin is None else pin, chain=self._policy.chain)
+        if candidate.functions is not None:
+            return estimate
+        cold, rate = learnt.quantile(quantile, Fact.COLD_START, candidate.source), learnt.mean(Fact.PULL_RATE)
+        pull = candidate.pull_left / rate if rate else 0.0
+        return replace(estimate, pull=pull, cold=cold or 0.0, unmeasured=0 if rate else candidate.pull_left)
+
+    def costs(self, candidate: Candidate, estimate: Estimate) -> Costs:
+        """Energy as it was metered for the function, by the middle of its runs."""
+        moment = datetime.fromtimestamp(candidate.now, self._policy.zone)
+        terms = self._policy.terms
+        if self._coin_price is not None:
+            terms = replace(terms, coin_price=self._coin_price())
+        joules = self._knowledge.quantile(0.5, Fact.ENERGY, candidate.source, candidate.function)
+        return costs(terms, run_s=estimate.run or 0.0, joules=joules, gas=self.gas(), moment=moment)
 
     def gas(self) -> Wei | None:
         """What the two transactions of a task cost of late, the median of each; None before both were ever paid."""
         fees = [self._knowledge.quantile(0.5, Fact.GAS, effect) for effect in (Effect.ATTEMPT, Effect.SUBMIT_RESPONSE)]
         return None if None in fees else sum(int(fee or 0) for fee in fees)
 
-    def moved(self, task: Task, before: TaskState, client: Address | None) -> None:
+    def moved(self, task: Task, before: TaskState, client: Address | None) -> Strike | None:
         """A task made a step: a failure of ours counts against its source, work left unpaid against its client."""
         if task.state is TaskState.FAILED and before in AT_WORK:
             self.sources.strike(task.source, task.updated_at)
-        elif task.state in UNPAID and before in (TaskState.SUBMITTED, TaskState.RESPONDED) and client:
+            return Strike(Key(Fact.FAILED, task.source), task.updated_at)
+        if task.state in UNPAID and before in (TaskState.SUBMITTED, TaskState.RESPONDED) and client:
             self.clients.strike(client, task.updated_at)
+            return Strike(Key(Fact.UNPAID, client), task.updated_at)
+        return None
 
     def _open(self, breakers: Breakers, address: Address | None, now: float) -> OpenBreaker | None:
         breaker, policy = breakers.get(address) if address else None, breakers.policy

@@ -5,9 +5,13 @@ weight has decayed to half of `limit`; so a single new failure after that does n
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ogpu_provider.domain.units import Address
+
+NOTHING = 0.01
+"""A weight below this is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,20 @@ class Breakers:
         self._breakers[address] = self.get(address).struck(now, self.policy)
         return self._breakers[address]
 
+    def restore(self, address: Address, times: Iterable[float]) -> None:
+        """What an earlier run saw, oldest first."""
+        for at in times:
+            self.strike(address, at)
+
     def get(self, address: Address) -> Breaker:
         return self._breakers.get(address, Breaker())
 
-    def all(self, now: float) -> dict[Address, Breaker]:
-        """Those that still weigh something."""
-        gone = [a for a, b in self._breakers.items() if b.weight_at(now, self.policy) < 0.01]
+    def forget(self, now: float) -> list[Address]:
+        """Those that weigh nothing any more; they are gone after this."""
+        gone = [a for a, b in self._breakers.items() if b.weight_at(now, self.policy) < NOTHING]
         for address in gone:
             del self._breakers[address]
+        return gone
+
+    def all(self) -> dict[Address, Breaker]:
         return dict(self._breakers)

@@ -17,10 +17,14 @@ class OpenBreaker:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """`source`, `client`: their breakers, None where closed. `closed`: the owner's hours outside of which it is now."""
+    """`source`, `client`: their breakers, None where closed. `closed`: the owner's hours outside of which it is now.
+
+    `in_use`: who is at the machine, where its owner wants it back then.
+    """
 
     estimate: Estimate = field(default_factory=Estimate)
     costs: Costs = field(default_factory=Costs)
     source: OpenBreaker | None = None
     client: OpenBreaker | None = None
     closed: str = ""
+    in_use: str = ""

@@ -15,6 +15,7 @@ Pure; every rule runs, so that a person sees all that stands in the way. The fir
     breaker.source          the source failed here too often         (*)
     breaker.client          the client left work unpaid too often    (*)
     owner.hours             outside the hours that the owner gives   (*)
+    owner.present           somebody is at the machine               (*)
 
 (*) does not count for an obligation: a task that was attempted for us is owed, whatever we think of its price.
 """
@@ -161,6 +162,12 @@ def within_hours(_: Candidate, __: AdmissionPolicy, now: Circumstances) -> Rulin
     return Ruling("owner.hours", False, f"outside the owner's hours, {now.closed}", "owner.hours = []")
 
 
+def owner_away(_: Candidate, __: AdmissionPolicy, now: Circumstances) -> Ruling | None:
+    if not now.in_use:
+        return None
+    return Ruling("owner.present", False, f"the machine is in use: {now.in_use}", "owner.pause_in_use = false")
+
+
 ABILITY: tuple[Rule, ...] = (
     source_ready,
     environment_present,
@@ -181,6 +188,7 @@ CHOICE: tuple[Rule, ...] = (
     source_works,
     client_pays,
     within_hours,
+    owner_away,
 )
 """Whether we want to. Not asked of an obligation."""
 

@@ -170,7 +170,8 @@ class MemoryStore:
         return sorted(self._learnt.values(), key=lambda learnt: astuple(learnt.key))
 
     async def keep_learnt(self, facts: Sequence[Learnt]) -> None:
-        self._learnt |= {learnt.key: learnt for learnt in facts}
+        known = self._learnt | {learnt.key: learnt for learnt in facts}
+        self._learnt = {key: learnt for key, learnt in known.items() if learnt.samples}
 
     async def cordons(self, *, lifted: bool = False) -> list[Cordon]:
         return [cordon for cordon in self._cordons if lifted or cordon.lifted_at is None]

@@ -123,7 +123,12 @@ class SqliteStore(OutboxWriter, SqliteReader):
 
     async def keep_learnt(self, facts: Sequence[Learnt]) -> None:
         def work(connection: Connection) -> None:
-            for values in map(learnt_values, facts):
+            for fact in facts:
+                if fact.samples == 0:
+                    sql = "DELETE FROM learnt WHERE fact = ? AND subject = ? AND aspect = ?"
+                    connection.execute(sql, (fact.key.fact, fact.key.subject, fact.key.aspect))
+                    continue
+                values = learnt_values(fact)
                 connection.execute(insert_sql("learnt", values, "OR REPLACE"), tuple(values.values()))
 
         await self._database.write(work)

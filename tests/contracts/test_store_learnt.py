@@ -39,6 +39,8 @@ async def test_facts_are_kept_by_key_and_the_newest_counts(store: SqliteStore | 
     rate = Learnt(Key(Fact.PULL_RATE)).with_sample(1e6, at=4.0)
     await store.keep_learnt([rate])
     assert rate in await store.learnt()
+    await store.keep_learnt([Learnt(rate.key), Learnt(Key(Fact.WON, "never known"))])
+    assert await store.learnt() == [PEAK, more], "what has no samples is forgotten"
 
 
 async def test_a_card_has_one_standing_cordon_and_a_history(store: SqliteStore | MemoryStore) -> None:

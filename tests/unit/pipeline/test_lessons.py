@@ -1,7 +1,8 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ogpu_provider.domain.errors import StoreError
-from ogpu_provider.domain.learnt import Fact, Knowledge, Learnt
+from ogpu_provider.domain.learnt import Fact, Key, Knowledge, Learnt
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.lessons import Lessons
@@ -63,3 +64,27 @@ def test_only_a_new_peak_is_a_lesson() -> None:
     found = lessons.knowledge.get(Fact.PEAK_MEMORY, "sha256:aa", "card")
     assert found is not None
     assert found.recent == (5, 9)
+
+
+def test_how_long_publishing_takes_and_whether_it_was_paid() -> None:
+    lessons = Lessons(MemoryStore(), FakeClock(), Knowledge())
+    lessons.moved(DONE, TaskState.EXECUTING)
+    lessons.moved(replace(DONE, state=TaskState.PINNED, updated_at=13.25), TaskState.PRODUCED)
+    for state in (TaskState.SETTLED, TaskState.LOST, TaskState.EXPIRED, TaskState.RESPONDED):
+        lessons.moved(replace(DONE, state=state), TaskState.SUBMITTED)
+    assert lessons.knowledge.quantile(1.0, Fact.PIN) == 0.75
+    found = lessons.knowledge.get(Fact.WON, SOURCE)
+    assert found is not None
+    assert found.recent == (1, 0, 0)
+
+
+async def test_what_is_forgotten_is_forgotten_in_the_journal_too() -> None:
+    store = MemoryStore()
+    lessons = Lessons(store, FakeClock(), Knowledge())
+    lessons.learn(Fact.FAILED, 1.0, SOURCE)
+    lessons.started(SOURCE, 2.0)
+    await lessons.write()
+    lessons.forget([Key(Fact.FAILED, SOURCE)])
+    await lessons.write()
+    assert [learnt.key.fact for learnt in await store.learnt()] == [Fact.COLD_START]
+    assert lessons.knowledge.get(Fact.FAILED, SOURCE) is None

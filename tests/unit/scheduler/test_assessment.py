@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
 
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.intent import Effect
@@ -10,7 +11,7 @@ from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.domain.week import hours
 from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
 from ogpu_provider.scheduler.breakers import BreakerPolicy
-from ogpu_provider.scheduler.price import Terms
+from ogpu_provider.scheduler.price import Tariff, Terms
 
 SOURCE = Address("0x" + "ab" * 20)
 CLIENT = Address("0x" + "cd" * 20)
@@ -102,3 +103,58 @@ def test_outside_the_owners_hours_it_says_which_they_are() -> None:
     assert assessment(None, policy).circumstances(CANDIDATE).closed == "sat,sun, mon 18:00-22:00"
     assert assessment(None, policy).circumstances(replace(CANDIDATE, now=NOON + 7 * 3600)).closed == ""
     assert assessment().circumstances(CANDIDATE).closed == ""
+
+
+def test_a_restart_forgets_no_failure_that_still_weighs_something() -> None:
+    knowledge, part = Knowledge(), assessment()
+    failed = replace(TASK, state=TaskState.FAILED)
+    for at in (NOON - 5, NOON):
+        strike = part.moved(replace(failed, updated_at=at), TaskState.EXECUTING, CLIENT)
+        assert strike is not None
+        knowledge.add(strike.key, strike.at, at=strike.at)
+    unpaid = part.moved(replace(TASK, state=TaskState.EXPIRED, updated_at=NOON - 5000), TaskState.RESPONDED, CLIENT)
+    assert unpaid is not None
+    knowledge.add(unpaid.key, unpaid.at, at=unpaid.at)
+    again = assessment(knowledge)
+    assert again.restore(NOON) == [Key(Fact.UNPAID, CLIENT)]
+    assert again.circumstances(CANDIDATE).source == part.circumstances(CANDIDATE).source
+    assert again.sources.all() == part.sources.all()
+    assert again.clients.all() == {}
+    assert again.forget(NOON + 5000) == [Key(Fact.FAILED, SOURCE)]
+
+
+def test_what_is_left_to_pull_counts_at_the_bandwidth_that_was_measured() -> None:
+    knowledge = learnt()
+    down = replace(CANDIDATE, functions=None, pull_left=600 << 20)
+    unknown = assessment(knowledge).estimate(down)
+    assert (unknown.pull, unknown.unmeasured) == (0, 600 << 20)
+    assert "pull of 600 MiB not known yet" in str(unknown)
+    for rate in (10 << 20, 20 << 20):
+        knowledge.add(Key(Fact.PULL_RATE), rate, at=0)
+    estimate = assessment(knowledge).estimate(down)
+    assert (estimate.pull, estimate.cold, estimate.total) == (40, 30, 40 + 30 + 20 + 1 + 2)
+    assert str(estimate) == "pull 40, start 30.0, run 20.0, pin 1.0, blocks 2.0 s"
+    assert assessment(knowledge).estimate(replace(down, functions=frozenset({"work"}))).pull == 0
+
+
+def test_publishing_counts_as_it_was_measured() -> None:
+    knowledge = learnt()
+    knowledge.add(Key(Fact.PIN), 0.25, at=0)
+    assert assessment(knowledge).estimate(CANDIDATE).pin == 0.25
+
+
+def test_energy_counts_as_it_was_metered_at_the_price_of_the_moment() -> None:
+    knowledge = learnt()
+    knowledge.add(Key(Fact.ENERGY, SOURCE, "work"), 3_600_000, at=0)
+    tariff = Tariff(Fraction("0.30"), ((hours("mon 12:00-13:00"), Fraction("0.20")),))
+    policy = replace(POLICY, terms=Terms(tariff=tariff, coin_price=Fraction(1), watts=1e6))
+    assert assessment(knowledge, policy).circumstances(CANDIDATE).costs.energy == COIN // 5
+    later = replace(CANDIDATE, now=NOON + 3600)
+    assert assessment(knowledge, policy).circumstances(later).costs.energy == 3 * COIN // 10
+    dearer = Assessment(policy, knowledge, coin_price=lambda: Fraction(2))
+    assert dearer.circumstances(CANDIDATE).costs.energy == COIN // 10
+    assert Assessment(policy, knowledge, coin_price=lambda: None).circumstances(CANDIDATE).costs.energy == 0
+
+
+def test_who_is_at_the_machine_is_a_circumstance() -> None:
+    assert Assessment(POLICY, Knowledge(), in_use=lambda: "session 2").circumstances(CANDIDATE).in_use == "session 2"

@@ -53,5 +53,14 @@ def test_an_open_breaker_is_closed_at_the_time_it_names(times: list[float]) -> N
 def test_breakers_forget_what_has_decayed() -> None:
     breakers = Breakers(POLICY)
     breakers.strike(SOURCE, 0)
-    assert list(breakers.all(10)) == [SOURCE]
-    assert breakers.all(10_000) == {}
+    assert breakers.forget(10) == []
+    assert list(breakers.all()) == [SOURCE]
+    assert breakers.forget(10_000) == [SOURCE]
+    assert breakers.all() == {}
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=30))
+def test_a_restored_breaker_is_the_one_that_was(times: list[float]) -> None:
+    breakers = Breakers(POLICY)
+    breakers.restore(SOURCE, sorted(times))
+    assert breakers.get(SOURCE) == struck(*sorted(times))
