@@ -137,7 +137,9 @@ def _load(path: Path) -> dict[str, Any]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         raise KeyRefused(
-            f"there is no keystore at {path}", code="key.missing", remedy="make one with `ogpu-provider keys`"
+            f"there is no keystore at {path}",
+            code="key.missing",
+            remedy="make one with `ogpu-provider register`, or `ogpu-provider keys create`",
         ) from None
     except OSError as error:
         raise KeyRefused(
