@@ -1,5 +1,6 @@
 """What several processes need, built from the settings: network, endpoints, the key that signs, images."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,19 +52,22 @@ def open_pool(settings: Settings, network: Network) -> RpcPool:
     return RpcPool([Rpc(end) for end in endpoints(settings, network)], rate=settings.network.rpc_rate)
 
 
-def open_images(settings: Settings, engine: Engine, clock: Clock) -> Images:
+def open_images(
+    settings: Settings, engine: Engine, clock: Clock, learn_rate: Callable[[float], None] = lambda _rate: None
+) -> Images:
     """What pulls images here, with the operator's accounts. Raises ConfigError for a file of theirs that is no good."""
     chosen = settings.images
     logins = {host: _login(config.secret_from_file(path).reveal(), path) for host, path in chosen.credentials.items()}
     return Images(
         engine,
         Registries(Fetcher(allow_private=settings.network.allow_private_urls), logins),
-        Shelf(settings.data_dir / "images.json"),
+        Shelf(settings.images_list),
         clock,
         ImagePolicy(
             most=chosen.most_gib << 30,
             patience=Patience(total=settings.execution.pull_timeout, stalled=chosen.stall_timeout),
         ),
+        learn_rate=learn_rate,
     )
 
 

@@ -138,7 +138,16 @@ class Daemon:
         )
         head = Head()
         self._sender = self._new_sender(journal, signer, head)
-        self._runtime = runtime(Host(self.engine, self.provider, self.clock, self.callback_url, self.project_changed))
+        self._runtime = runtime(
+            Host(
+                self.engine,
+                self.provider,
+                self.clock,
+                self.callback_url,
+                self.project_changed,
+                self._lessons.pulled,
+            )
+        )
         self.metrics = telemetry.Metrics()
         self.ports = self._new_ports(journal, head)
         self._conductor = Conductor(self.ports, self._observe)
@@ -206,6 +215,8 @@ class Daemon:
             metrics=self.metrics,
             started_at=self.clock.now(),
             traffic=self._runtime.traffic,
+            pulls=self._runtime.pulls,
+            offers=self._runtime.offers,
         )
 
     async def serve(self) -> None:
@@ -224,6 +235,7 @@ class Daemon:
                 if isinstance(self._runtime, Projects):
                     group.create_task(self._runtime.keep_guard(), name="egress")
                     group.create_task(self._runtime.keep_tidy(), name="orphans")
+                    group.create_task(self._runtime.tag_watch.run(), name="tags")
                 group.create_task(self._conductor.run(), name="conductor")
                 await self._conductor.started()
                 group.create_task(self._sender.run(), name="sender")

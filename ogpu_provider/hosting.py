@@ -24,13 +24,14 @@ from ogpu_provider.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a runtime needs of the daemon that it works for."""
+    """What a runtime needs of the daemon that it works for. `learn_rate` is told the bytes a second of each pull."""
 
     engine: Engine
     provider: Address
     clock: Clock
     callback_url: Callable[[Address], str]
     project_changed: Callable[[Address], None]
+    learn_rate: Callable[[float], None] = lambda _rate: None
 
 
 OpenRuntime = Callable[[Host], Projects | Processes]
@@ -48,7 +49,7 @@ async def open_runtime(settings: Settings) -> OpenRuntime:
             host.engine,
             composer,
             policies.project_settings(settings, host.provider),
-            open_images(settings, host.engine, host.clock),
+            open_images(settings, host.engine, host.clock, host.learn_rate),
             callback_url=host.callback_url,
             clock=host.clock,
             on_change=host.project_changed,

@@ -94,6 +94,7 @@ def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
         provider=provider,
         ready_timeout=settings.execution.ready_timeout,
         restarts=settings.execution.restarts,
+        tags_every=settings.images.check_every,
         isolation=isolation_settings(settings),
         limits=Limits(private_registries=settings.network.allow_private_urls),
     )

@@ -174,6 +174,11 @@ class Execution(Section):
 class ImageRules(Section):
     most_gib: int = Field(64, ge=1, le=4096, description="Largest image to pull, compressed, in GiB.")
     stall_timeout: Seconds = Field(120.0, description="Seconds without progress after which a pull is given up.")
+    check_every: Seconds | None = Field(
+        21600.0,
+        description="Seconds between two looks at what registries have under the tags of served sources; "
+        "unset: only when a source's containers start.",
+    )
     credentials: RegistryFiles = Field(
         {}, description='Per registry, a file of mode 0600 with user:password: {"ghcr.io" = "/etc/ogpu/ghcr"}.'
     )
@@ -294,6 +299,11 @@ class Settings(Section):
     @property
     def journal(self) -> Path:
         return self.data_dir / "provider.db"
+
+    @property
+    def images_list(self) -> Path:
+        """Which of the engine's images are ours, and what the tags of sources stand for."""
+        return self.data_dir / "images.json"
 
     @property
     def task_logs(self) -> Path:

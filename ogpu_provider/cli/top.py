@@ -13,6 +13,7 @@ from ogpu_provider.cli import journal
 from ogpu_provider.cli.live import report
 from ogpu_provider.cli.options import ConfigFile
 from ogpu_provider.cli.screen import printable
+from ogpu_provider.cli.sources import standing
 from ogpu_provider.domain.errors import ConfigError, ControlError, ProviderError
 from ogpu_provider.domain.units import short
 
@@ -130,7 +131,7 @@ def _sources(found: dict[str, Any]) -> "Table":
             source["state"],
             source["environment"],
             live.count(source["address"]) or "",
-            f"{source['code']}: {source['reason']}" if source["code"] else "",
+            standing(source),
         )
         for source in found["sources"]
     ]

@@ -12,6 +12,7 @@ from ogpu_provider.chain.endpoint import EndpointHealth
 from ogpu_provider.control import report
 from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.server import Verb
+from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.errors import ControlError
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.conductor import Conductor
@@ -20,6 +21,7 @@ from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.sources import SourceKeeper
 from ogpu_provider.runtime.compose.rules import WAIVABLE
 from ogpu_provider.runtime.egress.table import Traffic
+from ogpu_provider.runtime.pull import Pulling
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.telemetry import Metrics
 
@@ -27,7 +29,7 @@ from ogpu_provider.telemetry import Metrics
 @dataclass
 class Desk:
     """`heard_at` (monotonic) is when the last block came in; `endpoints` says how each of them is; `traffic` is counted
-    by the egress rules.
+    by the egress rules, `pulls` are images under way, `offers` other content under tags.
     """
 
     network: str
@@ -41,6 +43,8 @@ class Desk:
     metrics: Metrics
     started_at: float
     traffic: Callable[[], Mapping[Address, Traffic]] = dict
+    pulls: Callable[[], Mapping[Address, tuple[Pulling, ...]]] = dict
+    offers: Callable[[], Mapping[Address, tuple[ImageOffer, ...]]] = dict
     heard_at: float | None = None
     verbs: Mapping[str, Verb] = field(init=False)
 
@@ -62,7 +66,7 @@ class Desk:
         self.heard_at = self.ports.clock.monotonic()
 
     async def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        waits, traffic = self.conductor.waits(), self.traffic()
+        waits = self.conductor.waits()
         live = await self.ports.journal.live()
         self.metrics.tasks_live.set(len(live))
         return {
@@ -76,11 +80,20 @@ class Desk:
             "rpc": report.rpc_document(self.account, self.endpoints()),
             "account": report.account_document(self.account),
             "capacity": report.capacity_document(self.scheduler.snapshot(), self.scheduler.host),
-            "sources": [report.source_document(each, traffic.get(each.address)) for each in self.ports.book.all()],
+            "sources": self._sources(),
             "live": [report.task_document(task, waits.get(task.address, "")) for task in live],
             "open_transactions": [report.intent_document(row) for row in await self.ports.journal.open_intents()],
             **await self._orders(),
         }
+
+    def _sources(self) -> list[dict[str, Any]]:
+        traffic, pulls, offers = self.traffic(), self.pulls(), self.offers()
+        return [
+            report.source_document(
+                row, traffic.get(row.address), pulls.get(row.address, ()), offers.get(row.address, ())
+            )
+            for row in self.ports.book.all()
+        ]
 
     def _head(self) -> dict[str, Any] | None:
         block = self.ports.head.block
@@ -140,14 +153,19 @@ class Desk:
         waive = args.get("waive", [])
         if not isinstance(waive, list) or not all(isinstance(code, str) for code in waive):
             raise ControlError("waive is a list of codes", code="control.bad_request")
-        approval = await self.keeper.approve(
-            _address(args),
+        address, digest = _address(args), str(args.get("digest", ""))
+        if digest and digest not in {offer.offered for offer in self.offers().get(address, ())}:
+            text = f"no image of {address} is offered as {digest[:80]}"
+            raise ControlError(text, code="approve.other_image", remedy="look at `ogpu-provider sources` again")
+        approval, images = await self.keeper.approve(
+            address,
             waivable=WAIVABLE,
             waive=waive,
             reason=str(args.get("reason", "")),
             sha256=str(args.get("sha256", "")),
+            digest=digest,
         )
-        return report.approval_document(approval)
+        return report.approval_document(approval) | {"images_accepted": list(images)}
 
     def _source(self, address: Address) -> dict[str, Any]:
         row = self.ports.book.get(address)

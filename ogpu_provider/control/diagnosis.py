@@ -144,6 +144,7 @@ def _notes(report: Document, problems: set[str]) -> list[Finding]:
             )
             for source in unready
         ]
+    notes += _image_notes(report)
     recent = report["recent"]
     if not recent["published"]:
         notes.append(Finding("tasks.none", "no task was published to its sources in the last 24 h"))
@@ -154,6 +155,23 @@ def _notes(report: Document, problems: set[str]) -> list[Finding]:
         notes += _account_notes(report, problems)
         notes += _endpoint_notes(report, problems)
     return notes
+
+
+def _image_notes(report: Document) -> list[Finding]:
+    """What is pulled, and what registries have under a tag by now in place of what runs."""
+    found = []
+    for source in report["sources"]:
+        for pull in source["pulling"]:
+            text = (
+                f"{pull['image']} is pulled for {source['address']}: {pull['layers_done']} of {pull['layers']} layers, "
+                f"{pull['bytes_done'] >> 20} of {pull['bytes'] >> 20} MiB at {pull['rate'] / (1 << 20):.1f} MiB/s"
+            )
+            found.append(Finding("image.pulling", text))
+        for offer in source["images_offered"]:
+            text = f"{offer['image']} of {source['address']} is another by now: {offer['offered']}"
+            remedy = f"`ogpu-provider sources approve {source['address']}`, or leave it: {offer['used']} runs on"
+            found.append(Finding("image.changed", text, remedy))
+    return found
 
 
 def _endpoint_notes(report: Document, problems: set[str]) -> Sequence[Finding]:

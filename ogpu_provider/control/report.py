@@ -10,7 +10,7 @@ from typing import Any
 
 from ogpu_provider.chain.endpoint import EndpointHealth
 from ogpu_provider.control.account import AccountWatch
-from ogpu_provider.domain.approval import Approval
+from ogpu_provider.domain.approval import Approval, ImageOffer
 from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.source import ServedSource
@@ -18,6 +18,7 @@ from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import coin
 from ogpu_provider.domain.wish import Want
 from ogpu_provider.runtime.egress.table import Traffic
+from ogpu_provider.runtime.pull import Pulling
 from ogpu_provider.scheduler.ledger import LedgerSnapshot
 from ogpu_provider.store.reader import SqliteReader
 
@@ -29,8 +30,15 @@ def approval_document(approval: Approval) -> dict[str, Any]:
     return asdict(approval) | {"images": list(approval.images), "waived": list(approval.waived)}
 
 
-def source_document(source: ServedSource, traffic: Traffic | None = None) -> dict[str, Any]:
-    """`traffic`: what the daemon's rules have counted of its containers; unknown to the journal."""
+def source_document(
+    source: ServedSource,
+    traffic: Traffic | None = None,
+    pulls: Sequence[Pulling] = (),
+    offers: Sequence[ImageOffer] = (),
+) -> dict[str, Any]:
+    """What only the running daemon knows: `traffic` that its rules have counted, `pulls` under way, and `offers` of
+    other content under the tags of its images.
+    """
     return {
         "address": source.address,
         "name": source.name or None,
@@ -45,6 +53,8 @@ def source_document(source: ServedSource, traffic: Traffic | None = None) -> dic
         "updated_at": source.updated_at,
         "bytes_sent": traffic.sent if traffic else None,
         "bytes_received": traffic.received if traffic else None,
+        "pulling": [asdict(pull) for pull in pulls],
+        "images_offered": [asdict(offer) for offer in offers],
     }
 
 

@@ -15,6 +15,18 @@ class OnChange(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ImageOffer:
+    """A tag whose registry has something else under it than what runs: `used` and `offered` are digests, `since` is
+    when that was noticed, in unix seconds.
+    """
+
+    image: str
+    used: str
+    offered: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """The file with this SHA-256 may run. `images`: as it names them; empty until the gate read it.
 

@@ -94,6 +94,10 @@ class Lessons:
         """An image is there: compressed bytes a second that its download and unpacking came to."""
         self.learn(Fact.PULL_RATE, rate)
 
+    def pulled(self, rate: float) -> None:
+        """An image is there: compressed bytes a second that its download and unpacking came to."""
+        self.learn(Fact.PULL_RATE, rate)
+
     def started(self, source: Address, seconds: float) -> None:
         """A source's containers answered, so many seconds after they were made."""
         self.learn(Fact.COLD_START, seconds, source)

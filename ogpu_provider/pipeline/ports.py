@@ -238,8 +238,10 @@ class Runtime(Protocol):
         """Store what the source's containers printed since `since` (unix seconds) as the task's log."""
         ...
 
-    async def approved(self, source: Address) -> None:
-        """The operator approved what a source runs: what its registries have under its tags by now, too."""
+    async def approved(self, source: Address, digest: str = "") -> tuple[str, ...]:
+        """The operator approved what a source runs: what its registries have under its tags by now, too; with
+        `digest`, only if that is it. Returns the names of the images that will be others from the next `up` on.
+        """
         ...
 
     def forgive(self, source: Address) -> None:

@@ -19,7 +19,7 @@ from ogpu_provider.domain.resources import Lease, source_holder
 from ogpu_provider.domain.source import Environment, ServedSource, SourceParams, SourceState, SourceStatus
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want, Wish
-from ogpu_provider.pipeline.approvals import Approvals
+from ogpu_provider.pipeline.approvals import Approvals, NotApproved
 from ogpu_provider.pipeline.documents import SourceDocuments
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.registration import Registration
@@ -156,14 +156,27 @@ class SourceKeeper:
         return sum(self._row(address).state is not SourceState.DROPPED for address in wanted)
 
     async def approve(
-        self, address: Address, *, waivable: Collection[str], waive: Collection[str], reason: str, sha256: str
-    ) -> Approval:
-        """The operator says yes to the compose file last seen; see `Approvals.approve`."""
+        self,
+        address: Address,
+        *,
+        waivable: Collection[str],
+        waive: Collection[str],
+        reason: str,
+        sha256: str,
+        digest: str = "",
+    ) -> tuple[Approval, tuple[str, ...]]:
+        """The operator says yes to the compose file last seen, see `Approvals.approve`, and to what is offered under
+        its images' tags, with `digest` to that alone: their names. Where changes are never taken, no image is.
+        """
+        never = self._policy.compose_change is OnChange.NEVER
+        if never and digest:
+            text = "sources.on_change is never: no other image is taken"
+            raise NotApproved(text, code="approve.never", remedy="set sources.on_change to ask or same-images")
         approval = await self._approvals.approve(address, waivable=waivable, waive=waive, reason=reason, sha256=sha256)
         log.warning("compose_approved", source=address, sha256=approval.sha256, waived=approval.waived)
-        await self._ports.runtime.approved(address)
+        images = () if never else await self._ports.runtime.approved(address, digest)
         self.changed(address)
-        return approval
+        return approval, images
 
     def retry(self, address: Address) -> None:
         """Look again now, whatever pause was meant. Raises Unfit (`source.not_served`)."""

@@ -2,8 +2,8 @@
 
     tag -> digest -> manifest (platform, layers, size, room on the disk) -> one pull, however many want it
 
-A tag stands for what it stood for when its source first ran; what its registry has by now is noticed, and used once
-the operator approves it. Only what we pulled is ever removed, the least recently used first, when the disk gets full.
+What a tag stands for is said by `tags`. Only what we pulled is ever removed, the least recently used first, when the
+disk gets full.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ from ogpu_provider.domain.errors import EngineError, Retry
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.engine import Engine
-from ogpu_provider.runtime.pull import Patience, Progress, pull
+from ogpu_provider.runtime.pull import Patience, Progress, Pulling, pull
 from ogpu_provider.runtime.registry import Manifest, Registries
-from ogpu_provider.runtime.shelf import Pulled, Shelf, TagPin
+from ogpu_provider.runtime.shelf import Pulled, Shelf
+from ogpu_provider.runtime.tags import Tags
 
 log = structlog.get_logger()
 GIB = 1 << 30
@@ -29,7 +30,8 @@ UNPACKED = 3
 """An image takes about this many times its download on the disk."""
 MAX_LAYERS = 127
 """More than any engine takes."""
-_SILENT = ("engine.registry_silent", "engine.image_missing", "engine.image_denied")
+LEAST_TO_LEARN = 1 << 20
+"""Bytes; of a smaller pull most of the time is not its download."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ class Room:
 
 
 class Images:
-    """`room` looks at the engine's disk, None where it is not this host's to see."""
+    """`room` looks at the engine's disk, None where it is not this host's to see. `learn_rate` is
+    told how many bytes a second each pull came to, its unpacking included. `tags`: what names stand for.
+    """
 
     def __init__(
         self,
@@ -63,22 +67,30 @@ class Images:
         policy: ImagePolicy,
         *,
         room: Callable[[str], Room | None] | None = None,
+        learn_rate: Callable[[float], None] = lambda _rate: None,
     ) -> None:
         self._engine = engine
         self._registries = registries
         self._shelf = shelf
+        self.tags = Tags(engine, registries, shelf, clock)
         self._clock = clock
         self._policy = policy
         self._room = room or _room
+        self._learn_rate = learn_rate
+        self._waiting: dict[str, list[Address]] = {}
         self._root = ""
         self._locks: dict[str, asyncio.Lock] = {}
         self._failed: dict[str, tuple[float, EngineError]] = {}
         self._pulls: dict[str, Progress] = {}
 
-    @property
-    def pulls(self) -> tuple[Progress, ...]:
-        """What is on its way now."""
-        return tuple(self._pulls.values())
+    def pulls(self) -> dict[Address, tuple[Pulling, ...]]:
+        """What is on its way now, for each source that waits for it."""
+        now = self._clock.monotonic()
+        found: dict[Address, tuple[Pulling, ...]] = {}
+        for reference, progress in self._pulls.items():
+            for source in self._waiting.get(reference, ()):
+                found[source] = (*found.get(source, ()), progress.seen(now))
+        return found
 
     async def aclose(self) -> None:
         await self._registries.aclose()
@@ -90,16 +102,13 @@ class Images:
 
         Raises EngineError: see `Registries.manifest` and `pull.pull`; engine.image_too_large, engine.no_room.
         """
-        digest = image.digest or await self._digest(image, source)
+        digest = image.digest or await self.tags.digest(image, source)
         reference = image.pinned(digest)
         if await self._engine.image(reference) is None:
-            await self._bring(Image(image.repository, image.tag, digest), reference, tell)
+            with self._waits(reference, source):
+                await self._bring(Image(image.repository, image.tag, digest), reference, tell)
         await self._shelf.used(reference, self._clock.now())
         return reference
-
-    async def accept(self, source: Address) -> bool:
-        """The operator's word for what is offered under a source's tags; False if nothing is."""
-        return await self._shelf.accept(source)
 
     async def collect(self, kept: Collection[str] = ()) -> list[str]:
         """While the disk is fuller than it should be: remove ours, least recently used first, none that a container
@@ -123,34 +132,6 @@ class Images:
                 await self._shelf.take(each.reference)
         return removed
 
-    async def _digest(self, image: Image, source: Address | None) -> str:
-        """What a tag stands for: as approved with its source, else as its registry has it."""
-        pin = await self._shelf.tag(source, str(image)) if source else None
-        try:
-            now = await self._registries.digest(image)
-        except EngineError as error:
-            if pin is not None:
-                return pin.digest
-            if error.code in _SILENT and (known := await self._known(image)):
-                return known
-            raise
-        if source is None or (pin is not None and pin.digest == now):
-            return now
-        if pin is None:
-            await self._shelf.set_tag(source, str(image), TagPin(now))
-            return now
-        if pin.offered != now:
-            await self._shelf.set_tag(source, str(image), TagPin(pin.digest, now))
-        remedy = f"ogpu-provider sources approve {source}"
-        log.warning("image_changed", source=source, image=str(image), used=pin.digest, offered=now, remedy=remedy)
-        return pin.digest
-
-    async def _known(self, image: Image) -> str:
-        local = await self._engine.image(image.tagged)
-        names = (f"{_plain(image.repository)}@", f"{image.repository}@")
-        found = next((each for each in local.digests if each.startswith(names)), "") if local else ""
-        return found.rpartition("@")[2]
-
     async def _bring(self, image: Image, reference: str, tell: Callable[[str], None]) -> None:
         """The first one pulls; who comes meanwhile waits, and shares what comes of it."""
         asked = self._clock.monotonic()
@@ -171,7 +152,7 @@ class Images:
         manifest = await self._registries.manifest(image)
         await self._fits(reference, manifest)
         await self._shelf.put(Pulled(reference, manifest.size, self._clock.now()))
-        progress = Progress(reference, manifest.size)
+        progress = Progress(reference, manifest.size, manifest.layers, self._clock.monotonic())
         with self._shown(progress):
             await pull(
                 self._engine,
@@ -183,9 +164,26 @@ class Images:
                 full=lambda: self._free_share() < self._policy.keep_free,
                 tell=tell,
             )
+        seconds = self._clock.monotonic() - progress.started
+        if progress.fetched >= LEAST_TO_LEARN and seconds > 0:
+            self._learn_rate(progress.fetched / seconds)
         if await self._engine.image(reference) is None:
             text = f"{reference} is not there after its pull"
             raise EngineError(text, code="engine.image_missing", retry=Retry.LATER)
+
+    @contextlib.contextmanager
+    def _waits(self, reference: str, source: Address | None) -> Iterator[None]:
+        if source is None:
+            yield
+            return
+        waiting = self._waiting.setdefault(reference, [])
+        waiting.append(source)
+        try:
+            yield
+        finally:
+            waiting.remove(source)
+            if not waiting:
+                self._waiting.pop(reference, None)
 
     @contextlib.contextmanager
     def _shown(self, progress: Progress) -> Iterator[None]:
@@ -227,11 +225,3 @@ def _room(root: str) -> Room | None:
         usage = shutil.disk_usage(root)
         return Room(usage.total, usage.free)
     return None
-
-
-def _plain(repository: str) -> str:
-    """The engine's short name for images of its default registry."""
-    for prefix in ("docker.io/library/", "docker.io/"):
-        if repository.startswith(prefix):
-            return repository.removeprefix(prefix)
-    return repository

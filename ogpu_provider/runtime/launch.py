@@ -124,6 +124,7 @@ class Launch:
                 log.info("image_pulling", source=source, image=image, progress=line)
 
             pinned[name] = await self._images.pin(service.image, source, tell)
+        await self._images.tags.named(source, pinned)
         return pinned
 
     async def _consult(self, plan: render.Plan) -> None:

@@ -10,13 +10,14 @@ import contextlib
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ComposeRefused, DispatchError, EngineError, Retry
 from ogpu_provider.domain.project import ProjectSpec, RunningProject
@@ -28,6 +29,7 @@ from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.doors import free_port
 from ogpu_provider.runtime.egress.table import Traffic
 from ogpu_provider.runtime.logs import TaskLogs
+from ogpu_provider.runtime.pull import Pulling
 
 log = structlog.get_logger()
 PLACE: Final = b"@IMAGE@"
@@ -141,8 +143,9 @@ class Processes:
             output = await asyncio.to_thread(_tail, child.output, self._logs.limit)
             await self._logs.keep(task, [("process", output)])
 
-    async def approved(self, source: Address) -> None:
+    async def approved(self, source: Address, digest: str = "") -> tuple[str, ...]:
         """A sample has no tags."""
+        return ()
 
     def forgive(self, source: Address) -> None:
         """Nothing is held against it."""
@@ -171,6 +174,12 @@ class Processes:
 
     def traffic(self) -> dict[Address, Traffic]:
         """Nothing counts what processes send."""
+        return {}
+
+    def pulls(self) -> Mapping[Address, tuple[Pulling, ...]]:
+        return {}
+
+    def offers(self) -> Mapping[Address, tuple[ImageOffer, ...]]:
         return {}
 
     async def aclose(self) -> None:

@@ -14,7 +14,7 @@ class ProjectSettings:
     """`instance` tells daemons on one engine apart. Times in seconds. `provider`: our address, shown to sources.
 
     `dispatch_timeout` bounds each read of a container's answer. `restarts`: ends by themselves within an hour after
-    which a source is left alone.
+    which a source is left alone. `tags_every`: between two looks at what its tags stand for, None: only at its starts.
     """
 
     instance: str
@@ -25,6 +25,7 @@ class ProjectSettings:
     stop_grace: int = 10
     orphan_grace: float = GRACE_S
     restarts: int = 5
+    tags_every: float | None = 6 * 3600.0
     dispatch_host: str = "127.0.0.1"
     dispatch_timeout: float = 15.0
     limits: Limits = field(default_factory=Limits)

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import structlog
 
+from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import DispatchError, EngineError, Retry
 from ogpu_provider.domain.project import ProjectSpec, RunningProject
@@ -36,7 +37,9 @@ from ogpu_provider.runtime.launch import Launch
 from ogpu_provider.runtime.live import Live, adopted, labels_of
 from ogpu_provider.runtime.logs import TaskLogs
 from ogpu_provider.runtime.project_settings import ProjectSettings
+from ogpu_provider.runtime.pull import Pulling
 from ogpu_provider.runtime.removal import remove
+from ogpu_provider.runtime.tags import TagWatch
 from ogpu_provider.runtime.tidying import Tidying
 
 log = structlog.get_logger()
@@ -75,6 +78,7 @@ class Projects:
         self._locks: dict[Address, asyncio.Lock] = {}
         self._watching = False
         self._budget = RestartBudget(clock, settings.restarts)
+        self.tag_watch = TagWatch(images.tags, clock, lambda: tuple(self._live), every=settings.tags_every)
         self.tidying = Tidying(engine, settings, images, clock, self._keeps)
 
     async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
@@ -106,10 +110,12 @@ class Projects:
                 await self._remove(spec.source)
                 raise
 
-    async def approved(self, source: Address) -> None:
+    async def approved(self, source: Address, digest: str = "") -> tuple[str, ...]:
         """See Runtime.approved."""
-        if await self._images.accept(source):
+        taken = await self._images.tags.accept(source, digest)
+        if taken:
             self._stale.add(source)
+        return taken
 
     def forgive(self, source: Address) -> None:
         """See Runtime.forgive."""
@@ -215,6 +221,14 @@ class Projects:
     def traffic(self) -> dict[Address, Traffic]:
         """Bytes by source, as of the guard's last look; empty where no rules count them."""
         return self._guard.traffic() if self._guard is not None else {}
+
+    def pulls(self) -> Mapping[Address, tuple[Pulling, ...]]:
+        """Images on their way, by the sources that wait for them."""
+        return self._images.pulls()
+
+    def offers(self) -> Mapping[Address, tuple[ImageOffer, ...]]:
+        """What registries have under sources' tags by now, where that is not what runs."""
+        return self._images.tags.offers()
 
     async def aclose(self) -> None:
         """Close connections; containers keep running."""

@@ -7,11 +7,12 @@ down here was pulled by somebody else, and is never removed.
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.units import Address
 
@@ -27,10 +28,13 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class TagPin:
-    """`digest`: what a tag stands for here. `offered`: what its registry has under it by now, if that is another."""
+    """`digest`: what a tag stands for here. `offered`: what its registry has under it by now, if that is another;
+    `since` when that was noticed, in unix seconds.
+    """
 
     digest: str
     offered: str = ""
+    since: float = 0.0
 
 
 class Shelf:
@@ -78,19 +82,54 @@ class Shelf:
             self._tags[f"{source} {image}"] = pin
             await self._save()
 
-    async def accept(self, source: Address) -> bool:
-        """The operator takes what is offered for a source's tags; False if nothing was."""
+    async def tags(self, source: Address) -> dict[str, TagPin]:
+        """By the image's name."""
         async with self._lock:
             await self._load()
-            changed = {
-                key: TagPin(pin.offered)
-                for key, pin in self._tags.items()
-                if pin.offered and key.startswith(f"{source} ")
-            }
-            self._tags.update(changed)
-            if changed:
+            return self._of(source)
+
+    async def keep_tags(self, source: Address, images: Collection[str]) -> None:
+        """Forget what a source's other tags stood for."""
+        async with self._lock:
+            await self._load()
+            gone = [image for image in self._of(source) if image not in images]
+            for image in gone:
+                del self._tags[f"{source} {image}"]
+            if gone:
                 await self._save()
-            return bool(changed)
+
+    async def accept(self, source: Address, digest: str = "") -> tuple[str, ...]:
+        """The operator takes what is offered for a source's tags, with `digest` that one only; the images' names."""
+        async with self._lock:
+            await self._load()
+            taken = {
+                image: TagPin(pin.offered)
+                for image, pin in self._of(source).items()
+                if pin.offered and digest in ("", pin.offered)
+            }
+            self._tags.update({f"{source} {image}": pin for image, pin in taken.items()})
+            if taken:
+                await self._save()
+            return tuple(sorted(taken))
+
+    async def load(self) -> None:
+        """For `offers`, which does not wait."""
+        async with self._lock:
+            await self._load()
+
+    def offers(self) -> dict[Address, tuple[ImageOffer, ...]]:
+        """Of all sources, as far as the file was read."""
+        found: dict[Address, list[ImageOffer]] = {}
+        for key, pin in sorted(self._tags.items()):
+            source, _, image = key.partition(" ")
+            if pin.offered:
+                offer = ImageOffer(image, pin.digest, pin.offered, pin.since)
+                found.setdefault(Address(source), []).append(offer)
+        return {source: tuple(offers) for source, offers in found.items()}
+
+    def _of(self, source: Address) -> dict[str, TagPin]:
+        prefix = f"{source} "
+        return {key.removeprefix(prefix): pin for key, pin in self._tags.items() if key.startswith(prefix)}
 
     async def _load(self) -> None:
         """A file that cannot be read is no file: then nothing is ours, and nothing is removed."""

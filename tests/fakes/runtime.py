@@ -136,8 +136,9 @@ class FakeRuntime:
     async def keep_logs(self, source: Address, task: Address, since: float) -> None:
         self.logs.append((source, task, since))
 
-    async def approved(self, source: Address) -> None:
+    async def approved(self, source: Address, digest: str = "") -> tuple[str, ...]:
         self.approvals.append(source)
+        return ()
 
     def forgive(self, source: Address) -> None:
         self.forgiven.append(source)

@@ -21,6 +21,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.images import GIB, ImagePolicy, Images, Room
+from ogpu_provider.runtime.projects import Projects
 from ogpu_provider.runtime.registry import Login
 from ogpu_provider.runtime.shelf import Shelf
 from tests.faults.engine_proxy import engine_proxy
@@ -186,13 +187,21 @@ async def test_a_changed_tag_runs_once_it_is_approved(host: Host, image: str, im
     spec = ProjectSpec(
         SOURCE, Environment.CPU, f'services: {{app: {{image: "{repository}:1", ports: ["${{PORT}}:5555"]}}}}'.encode()
     )
-    projects = host.projects()
+    projects = host.projects(tags_every=0.05)
     await projects.up(spec)
     newer = await asyncio.to_thread(_changed, imported, repository)
+    assert projects.offers() == {}
+    async with watching(projects):
+        while not (offers := projects.offers()):
+            await asyncio.sleep(0.05)
+    (offer,) = offers[SOURCE]
+    assert (offer.image, offer.used, offer.offered) == (f"{repository}:1", digest, newer)
     await projects.down(SOURCE)
     await projects.up(spec)
     assert await running(host) == f"{repository}@{digest}"
-    await projects.approved(SOURCE)
+    assert await projects.approved(SOURCE, "sha256:" + "0" * 64) == ()
+    assert await projects.approved(SOURCE, newer) == (f"{repository}:1",)
+    assert projects.offers() == {}
     await projects.up(spec)
     assert await running(host) == f"{repository}@{newer}"
     (container,) = await host.engine.containers({"ogpu.source": SOURCE})
@@ -200,6 +209,17 @@ async def test_a_changed_tag_runs_once_it_is_approved(host: Host, image: str, im
     assert [each.id for each in await host.engine.containers({"ogpu.source": SOURCE})] == [container.id]
     await projects.down(SOURCE)
     imported.api.remove_image(f"{repository}@{newer}", force=True)
+
+
+@contextlib.asynccontextmanager
+async def watching(projects: Projects) -> AsyncIterator[None]:
+    """As the daemon looks at what is served; it must notice within a minute."""
+    task = asyncio.create_task(projects.tag_watch.run())
+    try:
+        async with asyncio.timeout(60):
+            yield
+    finally:
+        task.cancel()
 
 
 def _changed(imported: Imported, repository: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ogpu_provider.control.client import ControlClient
 from ogpu_provider.control.server import ControlServer
 from ogpu_provider.control.wire import SOCKET_NAME
-from ogpu_provider.domain.approval import OnChange
+from ogpu_provider.domain.approval import ImageOffer, OnChange
 from ogpu_provider.domain.errors import ControlError, ControlRefused
 from ogpu_provider.domain.source import SourceState
 from ogpu_provider.domain.units import Address
@@ -92,3 +93,41 @@ async def test_other_images_wait_for_the_operator_whom_only_never_does_not_hear(
         await client.ask("sources.approve", source=source, sha256=sha256(b"image: b"))
         await becomes_ready(client, source)
         assert outside.runtime.running[source].compose == b"image: b"
+
+
+async def test_an_image_is_taken_by_the_digest_that_was_looked_at(tmp_path: Path) -> None:
+    outside = Outside()
+    source = outside.source()
+    async with (
+        open_office(outside) as office,
+        ControlServer(tmp_path / SOCKET_NAME, office.desk.verbs),
+    ):
+        client = ControlClient(tmp_path)
+        await serving(office.daemon, source)
+        offer = ImageOffer("registry.example/x:1", "sha256:a", "sha256:b", 5.0)
+        office.desk.offers = lambda: {source: (offer,)}
+        (shown,) = (await client.ask("status"))["sources"]
+        assert shown["images_offered"] == [asdict(offer)]
+        with pytest.raises(ControlRefused) as caught:
+            await client.ask("sources.approve", source=source, digest="sha256:c")
+        assert (caught.value.code, outside.runtime.approvals) == ("approve.other_image", [])
+        answer = await client.ask("sources.approve", source=source, digest="sha256:b")
+        assert answer["images_accepted"] == []
+        assert outside.runtime.approvals == [source]
+
+
+async def test_where_changes_are_never_taken_no_image_is(tmp_path: Path) -> None:
+    outside = Outside()
+    source = outside.source()
+    async with (
+        open_office(outside, on_change=OnChange.NEVER) as office,
+        ControlServer(tmp_path / SOCKET_NAME, office.desk.verbs),
+    ):
+        client = ControlClient(tmp_path)
+        await serving(office.daemon, source)
+        office.desk.offers = lambda: {source: (ImageOffer("x:1", "sha256:a", "sha256:b", 5.0),)}
+        with pytest.raises(ControlRefused) as caught:
+            await client.ask("sources.approve", source=source, digest="sha256:b")
+        assert caught.value.code == "approve.never"
+        await client.ask("sources.approve", source=source)
+        assert outside.runtime.approvals == [], "the word was for the file alone"

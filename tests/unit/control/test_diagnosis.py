@@ -6,7 +6,15 @@ import pytest
 
 from ogpu_provider.control.diagnosis import Earning, diagnose
 
-SOURCE = {"address": "0x7", "name": "ocr", "state": "ready", "code": None, "reason": None}
+SOURCE: dict[str, Any] = {
+    "address": "0x7",
+    "name": "ocr",
+    "state": "ready",
+    "code": None,
+    "reason": None,
+    "pulling": [],
+    "images_offered": [],
+}
 END = {"name": "a", "healthy": True, "lag": 0, "reason": None}
 ILL = END | {"healthy": False, "reason": "HTTP 503"}
 UNFIT = SOURCE | {"address": "0x8", "state": "unfit", "code": "compose.refused", "reason": "privileged is refused"}
@@ -137,3 +145,12 @@ def test_one_endpoint_of_two_that_fails_or_lags_is_a_note() -> None:
     found = diagnose(document(rpc__endpoints=[END, END | {"name": "b", "lag": 40}]))
     assert (found.good, [note.code for note in found.notes]) == (True, ["rpc.lagging"])
     assert "40 blocks behind" in found.notes[0].text
+
+
+def test_images_on_their_way_and_tags_that_changed_are_notes() -> None:
+    pull = {"image": "x@sha256:a", "layers_done": 1, "layers": 4, "bytes_done": 5 << 20, "bytes": 9 << 20, "rate": 2e6}
+    offer = {"image": "registry.example/x:1", "used": "sha256:a", "offered": "sha256:b", "since": 1.0}
+    found = diagnose(document(sources=[SOURCE | {"pulling": [pull], "images_offered": [offer]}]))
+    assert (found.good, [note.code for note in found.notes]) == (True, ["image.pulling", "image.changed"])
+    assert "1 of 4 layers, 5 of 9 MiB at 1.9 MiB/s" in found.notes[0].text
+    assert "sources approve 0x7" in found.notes[1].remedy

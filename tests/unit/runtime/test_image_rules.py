@@ -252,7 +252,7 @@ async def test_ten_that_want_an_image_cost_one_pull(bench: Bench) -> None:
     images = bench.images()
     names = await asyncio.gather(*(images.pin(NAME) for _ in range(10)))
     assert len(set(names)) == len(bench.engine.pulled) == 1
-    assert images.pulls == ()
+    assert images.pulls() == {}
 
 
 async def test_those_who_waited_for_a_pull_share_its_failure(bench: Bench) -> None:
@@ -268,8 +268,8 @@ async def test_those_who_waited_for_a_pull_share_its_failure(bench: Bench) -> No
 async def test_who_leaves_ends_the_pull_and_the_next_one_takes_over(bench: Bench) -> None:
     bench.engine.rows = [bench.layer(0.1, n) for n in range(50)]
     images = bench.images()
-    first, second = asyncio.create_task(images.pin(NAME)), asyncio.create_task(images.pin(NAME))
-    while not images.pulls:
+    first, second = (asyncio.create_task(images.pin(NAME, SOURCE)) for _ in range(2))
+    while not images.pulls():
         await asyncio.sleep(0)
     first.cancel()
     assert await second
@@ -285,12 +285,11 @@ async def test_a_pull_shows_how_far_each_layer_is(bench: Bench) -> None:
         bench.layer(6.0, 0, state="Pull complete"),
     ]
     images = bench.images()
-    task = asyncio.create_task(images.pin(NAME, None, lines.append))
-    while not (images.pulls and len(images.pulls[0].layers) == 2):
+    task = asyncio.create_task(images.pin(NAME, SOURCE, lines.append))
+    while not ((pulls := images.pulls()) and pulls[SOURCE][0].layers_done == 1):
         await asyncio.sleep(0)
-    (progress,) = images.pulls
-    assert progress.layers == {"a": ("Downloading", 400, 1000), "b": ("Pull complete", 0, 0)}
-    assert (progress.size, progress.done) == (1500, 400)
+    (seen,) = pulls[SOURCE]
+    assert (seen.layers_done, seen.layers, seen.bytes_done, seen.bytes) == (1, 2, 400 + 500, 1500)
     await task
     assert [line.split(", ")[1] for line in lines] == ["1 of 2 layers", "2 of 2 layers"]
 
@@ -327,10 +326,10 @@ async def test_a_tag_stands_for_what_was_approved_until_the_operator_says_otherw
     assert pin is not None
     assert (pin.digest, pin.offered) == (first.rpartition("@")[2], newer)
     other = Address("0x" + "5B" * 20)
-    assert not await bench.images().accept(other)
-    assert await bench.images().accept(SOURCE)
+    assert not await bench.images().tags.accept(other)
+    assert await bench.images().tags.accept(SOURCE) == (str(NAME),)
     assert (await bench.images().pin(NAME, SOURCE)).endswith(newer)
-    assert not await bench.images().accept(SOURCE)
+    assert not await bench.images().tags.accept(SOURCE)
 
 
 async def test_a_registry_that_is_away_keeps_nobody_from_what_is_here(bench: Bench) -> None:
@@ -377,3 +376,25 @@ async def test_a_damaged_list_of_ours_is_an_empty_one(tmp_path: Path, text: str)
     assert await shelf.pulled() == []
     await shelf.put(Pulled("x@sha256:1", 1, 1.0))
     assert await Shelf(path).pulled() == [Pulled("x@sha256:1", 1, 1.0)]
+
+
+async def test_the_rate_of_a_pull_is_learnt_and_not_from_what_was_here_before(bench: Bench) -> None:
+    learnt: list[float] = []
+    digest = bench.registry.publish("1", {"sha256:a": 8 << 20, "sha256:b": 100 << 20})
+    bench.engine.rows = [
+        lambda: {"id": digest, "status": f"Pulling from {NAME.repository}"},
+        lambda: {"id": "b", "status": "Already exists"},
+        bench.layer(4.0, 8 << 20, 8 << 20),
+        bench.layer(4.0, 0, state="Pull complete"),
+    ]
+    registries = Registries(bench.registry, {}, machine="x86_64")
+    engine: Any = bench.engine
+    images = Images(
+        engine, registries, bench.shelf, bench.clock, bench.policy, room=lambda _root: None, learn_rate=learnt.append
+    )
+    await images.pin(NAME, SOURCE)
+    assert learnt == [pytest.approx((8 << 20) / 8.0)]
+    bench.registry.publish("1", {"sha256:c": 1000})
+    bench.engine.rows = [bench.layer(1.0, 1000)]
+    await images.pin(NAME)
+    assert len(learnt) == 1, "too small to say anything"
