@@ -71,8 +71,8 @@ class Lessons:
             self._unwritten[key] = Learnt(key)
 
     def moved(self, task: Task, before: TaskState) -> None:
-        """A task made a step: how long it ran from the container's word that it took the call, how long publishing took,
-        whether it was paid.
+        """A task made a step: how long it ran, from the container's word that it took the call to the result; how long
+        publishing took; whether it was paid.
         """
         if before is TaskState.EXECUTING and task.state is TaskState.PRODUCED:
             self._produced[task.address] = task.updated_at
@@ -89,10 +89,6 @@ class Lessons:
         """A transaction of ours came to its end, and cost a fee unless it was never in a block."""
         if row.fee_paid is not None:
             self.learn(Fact.GAS, row.fee_paid, row.intent.effect)
-
-    def pulled(self, rate: float) -> None:
-        """An image is there: compressed bytes a second that its download and unpacking came to."""
-        self.learn(Fact.PULL_RATE, rate)
 
     def pulled(self, rate: float) -> None:
         """An image is there: compressed bytes a second that its download and unpacking came to."""
