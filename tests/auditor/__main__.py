@@ -82,7 +82,7 @@ class Auditor:
 async def main() -> None:
     auditor = Auditor(Watch(**json.loads(await asyncio.to_thread(sys.stdin.readline))))
     watching = asyncio.create_task(auditor.pool.watch())
-    await asyncio.wait_for(auditor.pool.watching.wait(), 30)
+    await asyncio.wait_for(auditor.pool.watching.wait(), 60)
     print(json.dumps({"watching": True}), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         if watching.done():

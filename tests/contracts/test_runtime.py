@@ -40,7 +40,7 @@ class Bench:
         return ProjectSpec(SOURCE, CPU, self.compose)
 
     async def result(self) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (SOURCE, TASK) not in self.inbox.bodies:
                 self.inbox.arrived.clear()
                 await self.inbox.arrived.wait()

@@ -55,7 +55,7 @@ class Crashing(World):
         async def taken() -> bool:
             return not self._point.exists()
 
-        await until(taken, 10, "the point to be armed", 0.02)
+        await until(taken, 120, "the point to be armed", 0.02)
 
     async def multiply(self, a: int, b: int, *, source: str = "multiply", life: float) -> Address:
         """Publish a task whose result the auditor will look for."""

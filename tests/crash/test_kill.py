@@ -36,7 +36,7 @@ async def test_a_task_survives_the_daemons_death_at(
     await world.arm(point)
     name = "manual" if "responded" in point else "multiply"
     task = await world.multiply(6, len(point), source=name, life=LIFE_S)
-    await until(world.daemon.died, 60, f"the daemon to die at {point}", 0.02)
+    await until(world.daemon.died, 120, f"the daemon to die at {point}", 0.02)
     assert world.daemon.exit_code == -9
     row = await world.reader.task(task)
     over = row is not None and row.state.over

@@ -82,4 +82,4 @@ class ManagedWorld:
             row = await self.reader.task(task)
             return row if row and row.state is state else None
 
-        return await until(look, 60, f"a task in {state}")
+        return await until(look, 120, f"a task in {state}")

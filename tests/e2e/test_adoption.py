@@ -40,10 +40,10 @@ async def test_a_restart_goes_on_with_the_task_that_runs(tmp_path: Path) -> None
         (before,) = await _containers(api)
 
         task = await world.publish("sleep", {"seconds": 12})
-        await until(lambda: _accepted(world, task), 60, "the container to have the task")
+        await until(lambda: _accepted(world, task), 120, "the container to have the task")
         assert await world.service.stop() == 0
         assert not await _waiting(world.manager), "the result came too early for this test to show anything"
-        await until(lambda: _waiting(world.manager), 30, "the container to post its result to the socket")
+        await until(lambda: _waiting(world.manager), 120, "the container to post its result to the socket")
         heard = len(world.manager.heard)
         await world.service.start()
         await world.manager.hears("READY=1", 60, after=heard)

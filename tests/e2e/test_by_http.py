@@ -40,6 +40,6 @@ async def test_a_task_by_http_is_done_by_the_local_provider_whose_logs_are_shown
         async def told() -> bool:
             return len(sink.told) >= 4
 
-        await until(told, 20, "the webhooks")
+        await until(told, 120, "the webhooks")
         bodies = [Webhook(gateway.secret).verify(body, headers) for headers, body in sink.told]
         assert {"task.completed", "task.results_available"} <= {body["type"] for body in bodies}

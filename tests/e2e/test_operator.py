@@ -72,7 +72,7 @@ async def test_a_drained_daemon_finishes_its_work_and_starts_again_unpaused(worl
     async def ended() -> bool:
         return await world.daemon.died()
 
-    await until(ended, 30, "the daemon to end")
+    await until(ended, 120, "the daemon to end")
     assert world.daemon.exit_code == 0
     row = await world.reader.task(task)
     assert row is not None

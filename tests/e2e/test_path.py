@@ -90,7 +90,7 @@ async def test_an_agents_attempt_turns_a_declined_task_into_an_obligation(world:
     nexus = (world.network.deployment.nexus, "Nexus")
     async with JsonRpc(world.network.node.rpc_url) as rpc:
         await transact(rpc, agent, *nexus, "attempt", task, provider.address, COIN // 500)
-    await until(lambda: _obliged(world, task), 30, "the obligation")
+    await until(lambda: _obliged(world, task), 120, "the obligation")
     await world.reaches(task, S.SETTLED)
     view = await world.client.call("task", address=task)
     assert (view["status"], view["payload"]) == ("FINALIZED", {"result": 4})
@@ -127,4 +127,4 @@ async def test_a_handler_that_fails_ends_the_task_and_keeps_its_logs(world: Worl
     async def kept() -> bool:
         return log.exists() and "on purpose" in log.read_text()
 
-    await until(kept, 10, "the container's log")
+    await until(kept, 120, "the container's log")

@@ -19,7 +19,7 @@ from tests.e2e.managed import ManagedWorld
 from tests.systemd import FakeSystemd
 from tests.waiting import until
 
-pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 WATCHDOG_S = 2.0
 
 
@@ -65,7 +65,7 @@ async def test_a_result_posted_while_the_daemon_is_down_is_taken(world: ManagedW
     task = await world.publish("sleep", {"seconds": 3600})
     await world.reaches(task, TaskState.EXECUTING)
     os.kill(world.service.pid, signal.SIGKILL)
-    await until(world.service.died, 10, "the end of the daemon")
+    await until(world.service.died, 120, "the end of the daemon")
     secret = callback_secret(world.service.data_dir)
     host, port = world.manager.address.split(":")
     url = CallbackServer(host, int(port), secret, sink=None).url(world.source)  # type: ignore[arg-type]

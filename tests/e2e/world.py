@@ -38,7 +38,7 @@ class World:
 
     async def row(self, task: Address) -> Task:
         """The daemon's row of a task, once there is one."""
-        row: Task = await until(lambda: self.reader.task(task), 20, "a row for the task")
+        row: Task = await until(lambda: self.reader.task(task), 120, "a row for the task")
         return row
 
     async def reaches(self, task: Address, *states: TaskState, timeout: float = 60.0) -> Task:

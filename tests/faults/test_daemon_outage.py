@@ -59,7 +59,7 @@ async def is_cut_off(daemon: ProviderProcess, *ends: Proxy) -> None:
         problems = [problem["code"] for problem in found["diagnosis"]["problems"]]
         return code == 1 and "rpc.down" in problems and not any(one["healthy"] for one in found["rpc"]["endpoints"])
 
-    await until(told, 60, "the daemon to say that no endpoint answers")
+    await until(told, 120, "the daemon to say that no endpoint answers")
     _, found = await status(daemon)
     assert [one["name"] for one in found["rpc"]["endpoints"]] == [end.url.removeprefix("http://") for end in ends]
     assert all(one["reason"] for one in found["rpc"]["endpoints"])
@@ -73,7 +73,7 @@ async def one_is_enough(daemon: ProviderProcess) -> None:
         notes = {note["code"] for note in found["diagnosis"]["notes"]}
         return "rpc.down" not in problems and "rpc.degraded" in notes
 
-    await until(told, 30, "the daemon to say that one endpoint of two answers")
+    await until(told, 120, "the daemon to say that one endpoint of two answers")
 
 
 async def test_a_daemon_outlives_all_of_its_endpoints(tmp_path: Path, stack: AsyncExitStack) -> None:

@@ -142,7 +142,7 @@ async def _survives(network: Network, proxy: Proxy, effect: Effect, send: Send) 
             async def taken() -> bool:
                 return await _nonce(network, me) > nonce
 
-            await until(taken, 60, f"{effect} to be in a block", 0.05)
+            await until(taken, 120, f"{effect} to be in a block", 0.05)
             assert proxy.struck[Fault.ANSWER_LOST, SEND] > struck
             await proxy.disarm()
 
@@ -150,7 +150,7 @@ async def _survives(network: Network, proxy: Proxy, effect: Effect, send: Send) 
                 row = await host.store.intent(intent.key)
                 return row is not None and row.state is IntentState.CONFIRMED
 
-            await until(over, 60, f"{effect} to be confirmed", 0.05)
+            await until(over, 120, f"{effect} to be confirmed", 0.05)
             await network.rpc.call("anvil_mine", "0x3")
             await asyncio.sleep(0.2)
     assert await _nonce(network, me) == nonce + 1, effect

@@ -124,7 +124,7 @@ async def test_where_overlays_cannot_be_made_it_runs_on_fuse(on_layers: str) -> 
         assert (await inspected(on_layers))["State"]["Running"], (await ran("docker", "logs", on_layers)).err
         return found.out.strip() if found.code == 0 else ""
 
-    assert await until(driver, 90, "the inner engine", pause=0.5) == "fuse-overlayfs"
+    assert await until(driver, 120, "the inner engine", pause=0.5) == "fuse-overlayfs"
     done = await ran("docker", "exec", on_layers, "sh", "-ec", IN_IT)
     assert done.code == 0, done.out + done.err
 

@@ -315,12 +315,12 @@ async def test_a_gateway_serves_with_a_key_of_its_own(life: Life) -> None:
             shown = await ask("GET", f"/api/tasks/{task}")
             return bool(shown.json().get("status") == "COMPLETED")
 
-        await until(alive, 30, "the gateway to answer")
+        await until(alive, 120, "the gateway to answer")
         body = {"model_id": "multiply", "input_data": {"a": 6, "b": 7}, "compute_requirements": {}}
         made = await ask("POST", "/api/tasks", json=body)
         assert made.status_code == 202, made.text
         task = made.json()["task_id"]
-        await until(over, 60, "the task to be done", 0.5)
+        await until(over, 120, "the task to be done", 0.5)
         for path in ("/", "/openapi.json", "/api/models", "/api/tasks", f"/api/tasks/{task}/results", "/nothing"):
             await ask("GET", path)
         await ask("POST", "/api/tasks", content=b"{")
@@ -335,7 +335,7 @@ async def test_a_gateway_serves_with_a_key_of_its_own(life: Life) -> None:
 async def test_a_crash_leaves_no_core_file_and_the_next_life_no_key_anywhere(life: Life) -> None:
     daemon = life.world.daemon
     os.kill(daemon.pid, signal.SIGABRT)
-    await until(daemon.died, 20, "the end of the daemon")
+    await until(daemon.died, 120, "the end of the daemon")
     assert daemon.exit_code == -signal.SIGABRT
     assert list((life.folder / "cores").iterdir()) == [], "a core file"
     with variables(CREDENTIALS_DIRECTORY=str(life.provider.password_file.parent)):
@@ -355,6 +355,6 @@ async def test_what_the_daemon_says_when_the_chain_is_gone(life: Life) -> None:
     async def told() -> bool:
         return b'"level": "warning"' in log.read_bytes()[before:]
 
-    await until(told, 60, "the daemon to say it")
+    await until(told, 120, "the daemon to say it")
     assert await life.world.daemon.stop() == 0
     assert leaks(life) == {}

@@ -79,7 +79,7 @@ async def test_all_five_published_shapes_run_and_reach_their_siblings(host: OwnH
 
 
 async def result(host: OwnHost, source: Address, task: Address = TASK) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (source, task) not in host.inbox.bodies:
             host.inbox.arrived.clear()
             await host.inbox.arrived.wait()

@@ -75,7 +75,7 @@ Ask = Callable[[str], Awaitable[object]]
 
 async def code_of(asking: Awaitable[object]) -> str:
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asking
     except (FetchError, EngineError) as error:
         return error.code

@@ -45,7 +45,7 @@ class Diary:
         return [fact.task for fact in self.facts if isinstance(fact, facts.TaskPublished)]
 
     async def until(self, number: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not self.blocks or self.blocks[-1].number < number:
                 await asyncio.sleep(0.005)
 

@@ -145,16 +145,16 @@ async def test_multiply_is_built_pushed_and_run(
     with pulled(engine, image), running(engine, image, callbacks.url) as url:
         answer = ask(url, "multiply", {"a": 6, "b": 7})
         assert (answer.status_code, answer.json()) == (202, {"task_address": TASK, "status": "accepted"})
-        assert callbacks.posts.get(timeout=10) == (f"/secret/{TASK}", {"result": 42})
+        assert callbacks.posts.get(timeout=60) == (f"/secret/{TASK}", {"result": 42})
 
         ask(url, "echo", {"value": {"deep": [1, None, "ü"]}})
-        assert callbacks.posts.get(timeout=10) == (f"/secret/{TASK}", {"value": {"deep": [1, None, "ü"]}})
+        assert callbacks.posts.get(timeout=60) == (f"/secret/{TASK}", {"value": {"deep": [1, None, "ü"]}})
 
         assert ask(url, "multiply", {"a": "six"}).status_code == 422
         assert ask(url, "divide", {"a": 1}).status_code == 404
         assert ask(url, "fail", {}).status_code == 202
         assert ask(url, "sleep", {"seconds": 1.0}).status_code == 202
-        assert callbacks.posts.get(timeout=10) == (f"/secret/{TASK}", {"slept": 1.0}), "fail says nothing"
+        assert callbacks.posts.get(timeout=60) == (f"/secret/{TASK}", {"slept": 1.0}), "fail says nothing"
 
 
 async def test_ocr_reads_its_sample_picture(

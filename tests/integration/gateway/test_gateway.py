@@ -84,7 +84,7 @@ async def test_three_bad_items_of_a_hundred_do_not_sink_the_rest(world: World) -
             assert shown["total"] == 97
             return all(one["chain"]["task"] for one in shown["tasks"])
 
-        await until(on_chain, 60, "97 tasks to be published")
+        await until(on_chain, 120, "97 tasks to be published")
 
 
 async def test_what_another_key_owns_is_not_there(world: World) -> None:
@@ -125,7 +125,7 @@ async def test_webhooks_tell_the_steps_in_order_signed_and_again_until_taken(wor
         async def all_told() -> bool:
             return len({headers["webhook-id"] for headers, _ in sink.told}) == 4 and len(sink.told) == 5
 
-        await until(all_told, 30, "four webhooks, one of them told twice")
+        await until(all_told, 120, "four webhooks, one of them told twice")
     bodies = [Webhook(world.secret).verify(body, headers) for headers, body in sink.told]
     assert {body["data"]["task_id"] for body in bodies} == {task_id}
     kinds = {body["type"] for body in bodies}
@@ -177,7 +177,7 @@ async def test_the_response_of_a_manual_task_is_read_then_confirmed(world: World
     async def offered() -> bool:
         return (await world.http.get(f"/api/tasks/{task_id}/results")).status_code == 200
 
-    await until(offered, 20, "the response to be readable")
+    await until(offered, 120, "the response to be readable")
     shown = (await world.http.get(f"/api/tasks/{task_id}")).json()
     assert (shown["status"], shown["awaits_confirmation"]) == ("EXECUTING", True)
     assert await world.status_on_chain(task) == TaskStatus.RESPONDED
@@ -305,7 +305,7 @@ async def test_a_publication_that_is_undone_is_made_again_and_once(world: World)
         address: str = shown["chain"]["task"]
         return address if await world.rpc("eth_getCode", address, "latest") != "0x" else None
 
-    task = await until(again, 60, "the task to be on the new chain")
+    task = await until(again, 120, "the task to be on the new chain")
     await world.answer(task, {"result": 42})
     done = await world.reaches(task_id, "COMPLETED")
     terms = {"fromBlock": "0x0", "toBlock": "latest", "topics": [topic("Nexus.TaskPublished")]}
@@ -330,5 +330,5 @@ async def test_a_task_that_nobody_answers_fails_and_is_refunded(world: World) ->
     async def refunded() -> bool:
         return bool((await world.http.get(f"/api/tasks/{task_id}")).json()["refunded"])
 
-    await until(refunded, 20, "the refund to be seen")
+    await until(refunded, 120, "the refund to be seen")
     assert await world.vault() > before

@@ -61,7 +61,7 @@ async def test_a_hundred_posts_with_one_key_and_five_kills_make_one_task(world: 
     async def blocks_later() -> bool:
         return int(await world.rpc("eth_blockNumber"), 16) >= height + 5
 
-    await until(blocks_later, 60, "five more blocks, in which a second one would be")
+    await until(blocks_later, 120, "five more blocks, in which a second one would be")
     assert len(await published(world)) == before + 1
 
 

@@ -69,7 +69,7 @@ async def shows(browser: Chrome, text: str) -> None:
         script = "return document.querySelector('main')?.innerText ?? ''"  # an element may go while it is asked
         return text in await act(lambda: str(browser.execute_script(script)))
 
-    await until(look, 40, f"the page to show {text!r}")
+    await until(look, 120, f"the page to show {text!r}")
 
 
 def press(browser: Chrome, name: str) -> None:
@@ -130,7 +130,7 @@ async def test_a_wallet_signs_in_on_the_page(world: World, browser: Chrome) -> N
             script = "return window.asked && window.asked.method === arguments[0] ? window.asked : null"
             return await act(lambda: browser.execute_script(script, method))
 
-        return await until(look, 20, f"the page to ask the wallet for {method}")
+        return await until(look, 120, f"the page to ask the wallet for {method}")
 
     def answer(value: object) -> None:
         browser.execute_script("const done = window.asked.done; window.asked = null; done(arguments[0])", value)

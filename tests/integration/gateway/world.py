@@ -73,7 +73,7 @@ class World:
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(*_words(self.config, "run"))
-        await until(lambda: answers(self.http), 30, "the gateway to answer")
+        await until(lambda: answers(self.http), 120, "the gateway to answer")
 
     async def kill(self) -> None:
         assert self.process is not None
@@ -106,7 +106,7 @@ class World:
             found: str | None = (await self.http.get(f"/api/tasks/{task_id}")).json()["chain"]["task"]
             return found
 
-        address: str = await until(look, 60, "the task to be on chain")
+        address: str = await until(look, 120, "the task to be on chain")
         return address
 
     async def reaches(self, task_id: str, status: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class World:
             shown: dict[str, Any] = (await self.http.get(f"/api/tasks/{task_id}")).json()
             return shown if shown["status"] == status else None
 
-        found: dict[str, Any] = await until(look, 60, f"{task_id} to be {status}")
+        found: dict[str, Any] = await until(look, 120, f"{task_id} to be {status}")
         return found
 
     async def attempt(self, task: str, who: str = "provider") -> None:

@@ -20,7 +20,7 @@ from tests.integration.onboarding.host import BareHost, fresh
 from tests.integration.onboarding.replica import Replica
 from tests.integration.onboarding.sit import Listener, answers, paired, refused, sit
 
-pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 
 class Empty(Replica):

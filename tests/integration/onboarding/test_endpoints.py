@@ -12,7 +12,7 @@ from tests.integration.onboarding.host import BareHost
 from tests.integration.onboarding.replica import Replica
 from tests.integration.onboarding.sit import Listener, answers, sit
 
-pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 DEAD = "http://127.0.0.1:9"
 

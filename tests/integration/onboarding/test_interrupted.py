@@ -16,7 +16,7 @@ from tests.integration.onboarding.answers import WORD, answers_at_hand, answers_
 from tests.integration.onboarding.host import BareHost, until_printed
 from tests.integration.onboarding.person import Person
 
-pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 ONCE = {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Registered": 1, "Locked": 1}
 Sitting = Callable[[BareHost, str, str, int], Awaitable[tuple[int, str]]]

@@ -11,7 +11,7 @@ from ogpu_provider.keys import keystore
 from tests.integration.onboarding.host import BareHost, fresh
 from tests.integration.onboarding.sit import Listener, answers, paired, refused, sit
 
-pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 
 async def test_no_gas_to_announce_with(host: BareHost) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.onboarding.host import BareHost, shell
 
-pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 ONCE = {"MasterAnnounced": 1, "ProviderAnnounced": 1, "Registered": 1, "Locked": 1}
 
 

@@ -8,7 +8,7 @@ from tests.integration.onboarding.answers import answers_of
 from tests.integration.onboarding.host import BareHost, shell
 from tests.integration.onboarding.person import Person
 
-pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 
 def words_of(host: BareHost) -> tuple[str, ...]:

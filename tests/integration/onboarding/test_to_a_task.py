@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.devnet,
     pytest.mark.docker,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
 ]
 SETTINGS = '\n[runtime]\ninstance = "{}"\ncompose = {}\n\n[execution]\nresponse_margin = 4.0\n'
 
@@ -99,7 +99,7 @@ async def _works(host: BareHost, client: SdkClient, source: str) -> None:
             view = await client.call("task", address=task)
             return bool(view["status"] == "FINALIZED" and view["winner"] == host.provider.address)
 
-        await until(finalised, 60, "the task to be finalised")
+        await until(finalised, 120, "the task to be finalised")
         assert await host.ask("Vault", "totalEarningsOf", host.master.address) == COIN // 100
         assert (await host.said())["Registered"] == 1
     finally:

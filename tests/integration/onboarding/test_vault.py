@@ -14,7 +14,7 @@ from ogpu_provider.onboarding.vault import Moved, move
 from tests.integration.onboarding.host import BareHost
 from tests.integration.onboarding.sit import Listener, answers, sit, sitting_of
 
-pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 
 async def moved(host: BareHost, effect: Effect, coins: int = 0, declines: tuple[str, ...] = ()) -> Moved:

@@ -162,7 +162,7 @@ async def test_the_default_policy_from_inside_a_container(bench: Bench) -> None:
         assert await bench.reaches(OTHER, (bench.gateway, bench.sibling), (PUBLIC, 80)) == {f"{PUBLIC}:80"}
         # tasks still come in, results still go out
         await bench.host.projects.dispatch(SOURCE, TASK, "multiply", '{"a": 6, "b": 7}')
-        await asyncio.wait_for(bench.host.inbox.arrived.wait(), 20)
+        await asyncio.wait_for(bench.host.inbox.arrived.wait(), 60)
         assert await bench.guard.verify() == ""
         assert await problem(INSTANCE, [SOURCE, OTHER]) == ""
         counted = bench.host.projects.traffic()[SOURCE]
@@ -227,7 +227,7 @@ async def test_a_new_life_of_the_daemon_holds_what_it_adopts(bench: Bench) -> No
         execute("iptables", "-F", chain)  # by somebody
         watch = asyncio.create_task(reborn.watch())  # an engine that comes back is one reason to look
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(45):
                 while "169.254.0.0/16" not in execute("iptables", "-S", chain):
                     await asyncio.sleep(0.05)
         finally:

@@ -117,7 +117,7 @@ class GuardedRegistry(ImageRegistry):
         return {**super()._config(), "auth": {"htpasswd": {"realm": "test", "path": str(self._accounts)}}}
 
     async def _answers(self) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection("127.0.0.1", self.port)

@@ -65,7 +65,7 @@ async def test_gvisor_takes_a_task_and_posts_its_result(room: OwnHost) -> None:
     assert version.startswith("Linux version 4.4.0")  # what gVisor's kernel calls itself, whatever the host's is
     assert "gvisor: seen in a container" in await examined(room.own.socket, "gvisor")
     await room.projects.dispatch(SOURCE, TASK, "multiply", '{"a": 6, "b": 7}')
-    await asyncio.wait_for(room.inbox.arrived.wait(), 20)
+    await asyncio.wait_for(room.inbox.arrived.wait(), 60)
     assert json.loads(room.inbox.bodies[SOURCE, TASK]) == {"result": 42}
     # the egress rules hold for it as for any other, also after the engine was away
     assert await problem(room.instance, [SOURCE]) == ""
@@ -76,7 +76,7 @@ async def test_gvisor_takes_a_task_and_posts_its_result(room: OwnHost) -> None:
             subprocess.run(["iptables", "--flush", chain], check=True)
         assert "comes to our rules" in await problem(room.instance, [SOURCE])
         await asyncio.to_thread(room.own.start)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             while await problem(room.instance, [SOURCE]):
                 await asyncio.sleep(0.1)
     finally:
@@ -103,7 +103,7 @@ async def test_a_user_namespace_takes_a_task_and_root_in_it_is_nobody_here() -> 
             compose = f'services: {{app: {{image: "{host.image()}", ports: ["${{PORT}}:5555"]}}}}'.encode()
             await host.projects.up(ProjectSpec(SOURCE, Environment.CPU, compose))
             await host.projects.dispatch(SOURCE, TASK, "multiply", '{"a": 6, "b": 7}')
-            await asyncio.wait_for(host.inbox.arrived.wait(), 30)
+            await asyncio.wait_for(host.inbox.arrived.wait(), 60)
             assert json.loads(host.inbox.bodies[SOURCE, TASK]) == {"result": 42}
             (container,) = await host.engine.containers({"ogpu.source": SOURCE})
             process = Path("/proc") / str(container.raw["State"]["Pid"])

@@ -105,7 +105,7 @@ async def test_an_engine_that_was_restarted_or_hung_costs_a_start_and_no_more(tm
             assert await code_of(host.projects) == "engine.exited"
             await host.projects.up(wanted)
             await host.projects.dispatch(SOURCE, TASK, "multiply", '{"a": 6, "b": 7}')
-            await asyncio.wait_for(host.inbox.arrived.wait(), 30)
+            await asyncio.wait_for(host.inbox.arrived.wait(), 60)
             host.own.freeze()
             await host.projects.health(SOURCE)  # from memory: the containers do their work without the engine
             host.own.thaw()

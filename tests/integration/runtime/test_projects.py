@@ -39,7 +39,7 @@ def spec(image: str, extra: str = "", top: str = "") -> ProjectSpec:
 
 
 async def result(host: Host, task: Address = TASK) -> object:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (SOURCE, task) not in host.inbox.bodies:
             host.inbox.arrived.clear()
             await host.inbox.arrived.wait()
@@ -204,7 +204,7 @@ async def test_a_container_that_ends_is_noticed_at_once(host: Host, image: str) 
         await projects.health(SOURCE)
         with pytest.raises(DispatchError):
             await projects.dispatch(SOURCE, TASK, "crash", "{}")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not host.changes:
                 await asyncio.sleep(0.02)
         with pytest.raises(EngineError) as caught:
@@ -241,7 +241,7 @@ networks:"""
     text = compose(image).replace(b"\nnetworks:", side.encode())
     projects = host.projects()
     await projects.up(ProjectSpec(SOURCE, Environment.CPU, text))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             await projects.keep_logs(SOURCE, TASK, 0.0)
             printed = await projects.read_log(TASK)

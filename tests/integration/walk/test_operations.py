@@ -173,7 +173,7 @@ class Walk:
         async def gone() -> bool:
             return not await self.registered()
 
-        await until(gone, 60, "the source to have no such provider")
+        await until(gone, 120, "the source to have no such provider")
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ async def test_every_command_of_the_chapter_works_in_its_order(walk: tuple[Walk,
     printed = await on.do("vault claim", EARNED=str(earned / 100))
     assert await on.coin(on.provider) > (STAKE - 1) * COIN
     await on.sign(printed)
-    await until(lambda: on.paid_out(before), 30, "the earnings on the master's account")
+    await until(lambda: on.paid_out(before), 120, "the earnings on the master's account")
     await on.do("service uninstall")
     assert on.left == []
     assert (await on.machine.run("ls /etc/ogpu-provider/config.toml /var/lib/ogpu-provider/keystore.json")).code == 0
