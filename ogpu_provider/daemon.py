@@ -27,6 +27,7 @@ from ogpu_provider.chain.watcher import Watcher
 from ogpu_provider.chain.witness import CrossCheck
 from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.desk import Desk
+from ogpu_provider.control.devices import DeviceDesk
 from ogpu_provider.control.server import ControlServer
 from ogpu_provider.control.wire import SOCKET_NAME
 from ogpu_provider.domain.clock import SystemClock
@@ -37,6 +38,7 @@ from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import ServiceManager
+from ogpu_provider.hardware import Hardware
 from ogpu_provider.hosting import Host, OpenRuntime, open_callback, open_runtime
 from ogpu_provider.ipfs.content import IpfsContent
 from ogpu_provider.ipfs.fetch import Fetcher
@@ -56,7 +58,6 @@ from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.projects import Projects
 from ogpu_provider.scheduler.assessment import Assessment
-from ogpu_provider.scheduler.inventory import Inventory, local_probes
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.service.activation import listener
 from ogpu_provider.service.notify import Notifier
@@ -67,7 +68,6 @@ from ogpu_provider.store.sqlite import SqliteStore
 sys.setrecursionlimit(1000)  # a library raised it to 100,000 on import: deep data would then end the process
 log = structlog.get_logger()
 
-INVENTORY_PAUSE_S = 30.0
 RECOVERY_PAUSE_S = 2.0
 LONGEST_WORK_S = 120.0
 """A block's delivery or a look at the devices that takes longer is stuck: calls to the node end before."""
@@ -129,15 +129,8 @@ class Daemon:
         self._rpc = rpc
         self._pinning = httpx.AsyncClient(trust_env=False)
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
-        self._probes = local_probes(self.clock)
-        self._inventory = Inventory(policies.cpu_slots(settings), [probe.read for probe in self._probes])
         self._lessons = Lessons(journal, self.clock, Knowledge())
         self._assessment = Assessment(policies.assessment_policy(settings), self._lessons.knowledge)
-        self._scheduler = HostScheduler(
-            self._inventory.host, policies.admission_policy(settings), self._assessment.circumstances
-        )
-        head = Head()
-        self._sender = self._new_sender(journal, signer, head)
         self._runtime = runtime(
             Host(
                 self.engine,
@@ -149,6 +142,13 @@ class Daemon:
             )
         )
         self.metrics = telemetry.Metrics()
+        engine = self.engine if settings.runtime.engine == "docker" else None
+        self._hardware = Hardware(settings, self.clock, journal, self._runtime, engine, self._cordons_changed)
+        self._scheduler = HostScheduler(
+            self._hardware.inventory.host, policies.admission_policy(settings), self._assessment.circumstances
+        )
+        head = Head()
+        self._sender = self._new_sender(journal, signer, head)
         self.ports = self._new_ports(journal, head)
         self._conductor = Conductor(self.ports, self._observe)
         self._keeper = SourceKeeper(
@@ -157,7 +157,9 @@ class Daemon:
             on_change=self._conductor.nudge_source,
             on_ready=self._source_ready,
             busy=self._conductor.busy,
+            looked=self._hardware.looked,
         )
+        self._hardware.join(self._scheduler, self._conductor.leases, self._keeper)
         self._intake = Intake(self.ports, self._conductor, self._keeper)
         self._orders = Orders(self.ports, self._conductor, self._keeper.leaving)
         self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, FeeCaps(settings.fees.max_fee))
@@ -217,11 +219,13 @@ class Daemon:
             traffic=self._runtime.traffic,
             pulls=self._runtime.pulls,
             offers=self._runtime.offers,
+            cordons=lambda: self._hardware.ward.standing,
+            more=DeviceDesk(self._hardware.inventory, self._hardware.ward, self._scheduler, self.clock).verbs,
         )
 
     async def serve(self) -> None:
         """Journal, chain, engine, then act: take stock of what was and of what runs, then start every service."""
-        self._scheduler.observe(await self._inventory.refresh())
+        await self._hardware.restore()
         sink = ResultSink(self.ports, self._conductor)
         self._callback = await open_callback(self.settings, self.engine, sink, self._activated)
         watcher = await self._new_watcher()
@@ -244,7 +248,8 @@ class Daemon:
                 group.create_task(self._lessons.run(), name="lessons")
                 group.create_task(self._recover(), name="recovery")
                 group.create_task(self._census.run(), name="census")
-                group.create_task(self._take_inventory(), name="inventory")
+                group.create_task(self._hardware.run(self._work.piece), name="inventory")
+                group.create_task(self._hardware.ward.run(), name="ward")
                 group.create_task(self._watchdog.run(), name="watchdog")
                 group.create_task(self._account.run(), name="account")
                 group.create_task(self._end_when_drained(), name="drain")
@@ -260,8 +265,7 @@ class Daemon:
         await self._runtime.aclose()
         await self._pinning.aclose()
         await self._fetcher.aclose()
-        for probe in self._probes:
-            await probe.aclose()
+        await self._hardware.aclose()
 
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         """One block: first what it says about our transactions, then what it says about tasks and sources."""
@@ -336,11 +340,8 @@ class Daemon:
                 else:
                     waiting.discard(address)
 
-    async def _take_inventory(self) -> None:
-        while True:
-            await self.clock.sleep(INVENTORY_PAUSE_S)
-            with self._work.piece():
-                self._scheduler.observe(await self._inventory.refresh())
+    def _cordons_changed(self) -> None:
+        self.metrics.cards_cordoned.set(len(self._hardware.ward.standing))
 
     def callback_url(self, source: Address) -> str:
         assert self._callback is not None, "projects are started after the callback server"

@@ -16,14 +16,34 @@ from ogpu_provider.runtime.isolation import Isolation, IsolationSettings
 from ogpu_provider.runtime.project_settings import ProjectSettings
 from ogpu_provider.scheduler.assessment import AssessmentPolicy
 from ogpu_provider.scheduler.breakers import BreakerPolicy
+from ogpu_provider.scheduler.health import HealthPolicy
 from ogpu_provider.scheduler.price import Tariff, Terms
 from ogpu_provider.scheduler.requirements import SlotLimits
 from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.scheduler.strangers import StrangerPolicy
 from ogpu_provider.settings import Settings
 
 
-def cpu_slots(settings: Settings) -> int:
-    return settings.admission.cpu_slots or max(1, (os.cpu_count() or 2) // 2)
+def cpu_slots(settings: Settings, cpus: float | None = None) -> int:
+    """Tasks at once; `cpus`: the processors that containers can have, unset: those of this host."""
+    return settings.admission.cpu_slots or max(1, int(cpus or os.cpu_count() or 2) // 2)
+
+
+def health_policy(settings: Settings) -> HealthPolicy:
+    chosen = settings.health
+    return HealthPolicy(
+        xid_ignored=frozenset(chosen.xid_ignored),
+        ecc_uncorrected=chosen.ecc_uncorrected,
+        max_temperature=chosen.max_temperature,
+        pcie_share=chosen.pcie_share,
+        hold=chosen.hold,
+        retest_after=chosen.retest_after,
+        returns=chosen.returns,
+    )
+
+
+def stranger_policy(settings: Settings) -> StrangerPolicy:
+    return StrangerPolicy(settings.devices.foreign == "withhold", settings.devices.desktop_mib << 20)
 
 
 def admission_policy(settings: Settings) -> AdmissionPolicy:

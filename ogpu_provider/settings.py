@@ -18,6 +18,7 @@ from ogpu_provider.values import (
     HttpUrl,
     IsolationLevel,
     IsolationLevels,
+    Numbers,
     PriceByHours,
     RegistryFiles,
     Seconds,
@@ -139,6 +140,35 @@ class Owner(Section):
     hours: SpansOfHours = Field(
         (),
         description='When new tasks are taken, in the host\'s time: ["mon-fri 18:00-08:00", "sat,sun"]. Empty: always.',
+    )
+
+
+class Devices(Section):
+    look_every: Seconds = Field(10.0, le=600, description="Seconds between two readings of the host's devices.")
+    foreign: Literal["withhold", "ignore"] = Field(
+        "withhold",
+        description="A card that somebody else's program uses (a game): withhold takes no new work on it meanwhile.",
+    )
+    desktop_mib: int = Field(
+        1024, ge=0, description="MiB of a card that a program which only draws may take and still be the desktop."
+    )
+
+
+class Health(Section):
+    """When a card is cordoned: it takes no new work until a test passes or `devices uncordon`."""
+
+    xid_ignored: Numbers = Field((), description="Xid errors of the NVIDIA driver that are never held against a card.")
+    ecc_uncorrected: int = Field(1, ge=0, description="New uncorrected memory errors that cordon a card; 0: never.")
+    max_temperature: float | None = Field(
+        None, gt=0, le=150, description="Celsius; unset: where the card slows itself down, if it says so."
+    )
+    pcie_share: float = Field(
+        1.0, ge=0, le=1, description="Least share of the PCIe lanes that card and slot can have; 0: any number will do."
+    )
+    hold: Seconds = Field(60.0, description="Seconds for which heat or missing lanes must last.")
+    retest_after: Seconds = Field(600.0, description="Seconds from a cordon to a test of the card, and between tests.")
+    returns: int = Field(
+        3, ge=0, le=100, description="Cordons of a card within a day that tests may lift; then only the operator may."
     )
 
 
@@ -265,6 +295,8 @@ class Settings(Section):
     price: Price = Price()
     breakers: Breakers = Breakers()
     owner: Owner = Owner()
+    devices: Devices = Devices()
+    health: Health = Health()
     execution: Execution = Execution()
     images: ImageRules = ImageRules()
     fees: Fees = Fees()

@@ -120,6 +120,7 @@ class Metrics:
         self.source_bytes = Gauge(
             "source_bytes", "Bytes of a source's containers", ["source", "direction"], "ogpu", registry=r
         )
+        self.cards_cordoned = Gauge("cards_cordoned", "Cards out of use for their health", namespace="ogpu", registry=r)
         self.transactions = Counter("transactions", "Transactions", ["effect", "outcome"], "ogpu", registry=r)
         self.head_block = Gauge("head_block", "Newest block heard of", namespace="ogpu", registry=r)
 

@@ -70,6 +70,7 @@ def _home(value: object) -> object:
 CoinAmount = Annotated[int, BeforeValidator(_wei)]
 AddressText = Annotated[str, BeforeValidator(_address)]
 Addresses = Annotated[tuple[AddressText, ...], BeforeValidator(listed)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(listed)]
 Served = Annotated[Literal["all"] | tuple[AddressText, ...], BeforeValidator(_served)]
 EgressPolicy = Literal["none", "callback-only", "internet"]
 EgressPolicies = Annotated[dict[AddressText, EgressPolicy], BeforeValidator(_paired)]

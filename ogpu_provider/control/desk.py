@@ -13,6 +13,7 @@ from ogpu_provider.control import report
 from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.server import Verb
 from ogpu_provider.domain.approval import ImageOffer
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.errors import ControlError
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.conductor import Conductor
@@ -29,7 +30,8 @@ from ogpu_provider.telemetry import Metrics
 @dataclass
 class Desk:
     """`heard_at` (monotonic) is when the last block came in; `endpoints` says how each of them is; `traffic` is counted
-    by the egress rules, `pulls` are images under way, `offers` other content under tags.
+    by the egress rules, `pulls` are images under way, `offers` other content under tags; `cordons` stand now; `more`
+    are verbs of other parts.
     """
 
     network: str
@@ -45,6 +47,8 @@ class Desk:
     traffic: Callable[[], Mapping[Address, Traffic]] = dict
     pulls: Callable[[], Mapping[Address, tuple[Pulling, ...]]] = dict
     offers: Callable[[], Mapping[Address, tuple[ImageOffer, ...]]] = dict
+    cordons: Callable[[], Sequence[Cordon]] = tuple
+    more: Mapping[str, Verb] = field(default_factory=dict)
     heard_at: float | None = None
     verbs: Mapping[str, Verb] = field(init=False)
 
@@ -59,6 +63,7 @@ class Desk:
             "sources.remove": self._remove,
             "sources.retry": self._retry,
             "sources.approve": self._approve,
+            **self.more,
         }
 
     def heard(self) -> None:
@@ -80,6 +85,7 @@ class Desk:
             "rpc": report.rpc_document(self.account, self.endpoints()),
             "account": report.account_document(self.account),
             "capacity": report.capacity_document(self.scheduler.snapshot(), self.scheduler.host),
+            "cordons": [report.cordon_document(cordon) for cordon in self.cordons()],
             "sources": self._sources(),
             "live": [report.task_document(task, waits.get(task.address, "")) for task in live],
             "open_transactions": [report.intent_document(row) for row in await self.ports.journal.open_intents()],

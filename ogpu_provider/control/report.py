@@ -11,11 +11,13 @@ from typing import Any
 from ogpu_provider.chain.endpoint import EndpointHealth
 from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.domain.approval import Approval, ImageOffer
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import coin
+from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.domain.wish import Want
 from ogpu_provider.runtime.egress.table import Traffic
 from ogpu_provider.runtime.pull import Pulling
@@ -132,10 +134,26 @@ def endpoint_document(health: EndpointHealth) -> dict[str, Any]:
     }
 
 
+def cordon_document(cordon: Cordon) -> dict[str, Any]:
+    return {
+        "card": cordon.card,
+        "name": cordon.name,
+        "code": cordon.reason.code,
+        "reason": cordon.reason.text,
+        "at": cordon.at,
+    }
+
+
+def reason_document(reason: Reason) -> dict[str, Any]:
+    return {"code": reason.code, "text": reason.text}
+
+
 def capacity_document(snapshot: LedgerSnapshot, host: Host) -> dict[str, Any]:
     return {
         "slots": snapshot.slots,
         "slots_used": snapshot.slots_used,
+        "cpus": host.cpus or None,
+        "memory_bytes": host.memory or None,
         "devices": [
             {
                 "id": device.id,
@@ -144,6 +162,7 @@ def capacity_document(snapshot: LedgerSnapshot, host: Host) -> dict[str, Any]:
                 "memory_bytes": device.memory_total,
                 "memory_used_bytes": device.memory_used,
                 "held_by": next((lease.source for lease in snapshot.leases if device.id in lease.devices), None),
+                "withheld": [reason_document(reason) for reason in device.withheld],
             }
             for device in host.devices
         ],
@@ -196,6 +215,7 @@ async def standing(reader: SqliteReader) -> dict[str, Any]:
         "paused_since": wishes.get(Want.PAUSE),
         "draining": _draining(wishes),
         "sources": [source_document(source) for source in await reader.sources()],
+        "cordons": [cordon_document(cordon) for cordon in await reader.cordons()],
         "live": [task_document(task) for task in await reader.live()],
         "open_transactions": [intent_document(row) for row in await reader.open_intents()],
     }

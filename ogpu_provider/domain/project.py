@@ -29,3 +29,11 @@ class RunningProject:
     environment: Environment
     compose_sha256: str
     devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Which projects have running containers now. `changing`: those being started or taken down at this moment."""
+
+    running: tuple[RunningProject, ...] = ()
+    changing: frozenset[Address] = frozenset()

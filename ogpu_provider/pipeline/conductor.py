@@ -14,7 +14,7 @@ import structlog
 from ogpu_provider.domain.errors import ProviderError, StaleRow
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.killpoints import reach
-from ogpu_provider.domain.resources import task_holder
+from ogpu_provider.domain.resources import Lease, task_holder
 from ogpu_provider.domain.task import AT_WORK, Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
@@ -87,6 +87,10 @@ class Conductor:
     def busy(self, source: Address) -> bool:
         """Whether a task of the source is somewhere between admission and its response."""
         return any(d.task.source == source and d.task.state in AT_WORK for d in self._drivers.values())
+
+    def leases(self) -> list[Lease]:
+        """What the saved states of live tasks hold."""
+        return [lease for driver in self._drivers.values() if (lease := driver.task.lease)]
 
     def follows(self, task: Address) -> bool:
         """Whether the task is live, so that what happens to it on chain matters here."""

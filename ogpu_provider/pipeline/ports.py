@@ -15,7 +15,7 @@ from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.facts import Block, TaskView
 from ogpu_provider.domain.intent import Intent, IntentRow
 from ogpu_provider.domain.learnt import Learnt
-from ogpu_provider.domain.project import ProjectSpec, RunningProject
+from ogpu_provider.domain.project import Occupancy, ProjectSpec, RunningProject
 from ogpu_provider.domain.resources import Device, Host, Lease
 from ogpu_provider.domain.source import Environment, ServedSource, SourceParams
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, Transition
@@ -120,8 +120,8 @@ class Journal(Protocol):
         """Keep facts, each in place of what was known of its key; one without samples is forgotten."""
         ...
 
-    async def cordons(self) -> list[Cordon]:
-        """Cards that are out of use for their health, oldest first."""
+    async def cordons(self, *, lifted: bool = False) -> list[Cordon]:
+        """Cards that are out of use for their health, oldest first; `lifted`: those that were before, too."""
         ...
 
     async def cordon(self, cordon: Cordon) -> None:
@@ -255,6 +255,18 @@ class Runtime(Protocol):
 
     async def recover(self) -> list[RunningProject]:
         """Projects with our labels that still run, adopted; called once at start."""
+        ...
+
+    async def occupancy(self) -> Occupancy:
+        """What runs now with our labels, asked anew, and what is on its way up or down."""
+        ...
+
+    async def own(self, pids: Collection[int]) -> frozenset[int]:
+        """Those of these processes that run in containers of ours."""
+        ...
+
+    async def test(self, device: Device) -> None:
+        """Give a device to a small container for a moment. Raises EngineError with what did not work."""
         ...
 
 

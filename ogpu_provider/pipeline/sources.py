@@ -56,7 +56,10 @@ class Unfit(ProviderError):
 
 
 class SourceKeeper:
-    """`on_change` is told of each source whose state changed; `on_ready` of one that became ready."""
+    """`on_change` is told of each source whose state changed; `on_ready` of one that became ready.
+
+    `looked`: set when the host was read for the first time; no source is placed before.
+    """
 
     def __init__(
         self,
@@ -66,7 +69,9 @@ class SourceKeeper:
         on_change: Callable[[Address], None],
         on_ready: Callable[[Address], Awaitable[None]],
         busy: Callable[[Address], bool],
+        looked: asyncio.Event | None = None,
     ) -> None:
+        self._looked = looked
         self._ports = ports
         self._policy = policy
         self._approvals = Approvals(ports.journal, policy.compose_change, ports.clock.now)
@@ -211,6 +216,12 @@ class SourceKeeper:
         if wake := self._wakes.get(address):
             wake.set()
 
+    def devices_changed(self) -> None:
+        """The host has devices that it had not: sources that found none look again."""
+        for row in self._ports.book.all():
+            if row.state is SourceState.UNFIT and row.code in ("environment.none", "capacity.devices"):
+                self.changed(row.address)
+
     def retire(self, address: Address) -> None:
         """Inactive on chain: no new tasks; the project goes down when the last task is over."""
         self.changed(address)
@@ -228,6 +239,8 @@ class SourceKeeper:
         wake = self._wakes[address]
         tries = 0
         try:
+            if self._looked is not None:
+                await self._looked.wait()
             while (row := self._ports.book.get(address)) and row.state is not SourceState.DROPPED:
                 wake.clear()
                 error = await self._try_to_serve(address)

@@ -12,7 +12,10 @@ _NANOSECONDS = re.compile(r"(\.\d{6})\d+")
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """`memory` in bytes; `runtimes` by name; `root` is where images and volumes lie, as the engine sees it."""
+    """`memory` in bytes; `runtimes` by name; `root` is where images and volumes lie, as the engine sees it.
+
+    `name`: of the host that the engine runs on, as it sees it.
+    """
 
     version: str
     api: str
@@ -23,6 +26,7 @@ class EngineInfo:
     security: tuple[str, ...]
     root: str = ""
     machine: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ def info_of(info: Mapping[str, Any], version: Mapping[str, Any]) -> EngineInfo:
         security=tuple(info.get("SecurityOptions") or ()),
         root=str(info.get("DockerRootDir") or ""),
         machine=str(info.get("Architecture") or ""),
+        name=str(info.get("Name") or ""),
     )
 
 

@@ -121,6 +121,23 @@ class Engine:
                 return None
             raise
 
+    async def running(self, labels: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+        """Labels of the running containers that have all these, by id; one call, however many there are."""
+        rows = await self.ask(lambda api: api.containers(filters={"label": _label_filter(labels)}))
+        found = {row["Id"]: row.get("Labels") or {} for row in rows}
+        return {container: has for container, has in found.items() if labels.items() <= has.items()}
+
+    async def processes(self, container: str) -> set[int]:
+        """What runs in a container, by the engine's process ids; nothing if it is gone."""
+        try:
+            top = await self.ask(lambda api: api.top(container))
+        except EngineError as error:
+            if error.code in ("engine.not_found", "engine.conflict"):
+                return set()
+            raise
+        place = [title.upper() for title in top.get("Titles") or ()].index("PID")
+        return {int(row[place]) for row in top.get("Processes") or ()}
+
     async def container_images(self) -> set[str]:
         """The ids of all images that any container on this engine was made from, whoever made it."""
         return {str(row.get("ImageID")) for row in await self.ask(lambda api: api.containers(all=True))}

@@ -13,7 +13,7 @@ from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.contract import OpenApiContract
 from ogpu_provider.runtime.isolation import Isolation
 
-_LABELS = {environment.label: environment for environment in Environment}
+ENVIRONMENTS = {environment.label: environment for environment in Environment}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def adopted(source: Address, containers: Sequence[Container]) -> Live | None:
     if target is None:
         return None
     labels = target.labels
-    environment = _LABELS.get(labels.get(render.ENVIRONMENT, ""))
+    environment = ENVIRONMENTS.get(labels.get(render.ENVIRONMENT, ""))
     port = labels.get(render.PORT, "")
     if environment is None or not port.isdigit() or not labels.get(render.SHA256):
         return None

@@ -8,9 +8,10 @@ refused. For `demo` and tests on a local network; never for a public one.
 import asyncio
 import contextlib
 import hashlib
+import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,8 @@ import structlog
 from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ComposeRefused, DispatchError, EngineError, Retry
-from ogpu_provider.domain.project import ProjectSpec, RunningProject
+from ogpu_provider.domain.project import Occupancy, ProjectSpec, RunningProject
+from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.quantities import Image
@@ -96,6 +98,7 @@ class Processes:
         self._client = SourceClient()
         self._logs = TaskLogs(data_dir / "logs")
         self._children: dict[Address, _Child] = {}
+        self._starting: set[Address] = set()
 
     async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
         self._sample(compose)
@@ -113,7 +116,11 @@ class Processes:
         if child and child.compose_sha256 == sha256 and child.process.returncode is None:
             return
         await self.down(spec.source)
-        self._children[spec.source] = await self._start(spec, sample, sha256)
+        self._starting.add(spec.source)
+        try:
+            self._children[spec.source] = await self._start(spec, sample, sha256)
+        finally:
+            self._starting.discard(spec.source)
         log.warning("process_up", source=spec.source, handlers=str(sample.handlers), isolation="none")
 
     async def contract(self, source: Address) -> OpenApiContract | None:
@@ -158,6 +165,22 @@ class Processes:
     async def recover(self) -> list[RunningProject]:
         """Always empty: children end with the process that started them."""
         return []
+
+    async def occupancy(self) -> Occupancy:
+        alive = {source: child for source, child in self._children.items() if child.process.returncode is None}
+        running = (
+            RunningProject(source, child.environment, child.compose_sha256, child.devices)
+            for source, child in sorted(alive.items())
+        )
+        return Occupancy(tuple(running), frozenset(self._starting))
+
+    async def own(self, pids: Collection[int]) -> frozenset[int]:
+        """Each child leads a session, and what it starts is in it."""
+        sessions = {child.process.pid for child in self._children.values()}
+        return frozenset(pid for pid in pids if _session(pid) in sessions)
+
+    async def test(self, device: Device) -> None:
+        raise EngineError("without a container engine no device is tested", code="engine.trial_impossible")
 
     async def watch(self) -> None:
         """Tell of children that ended by themselves. Run as a service."""
@@ -257,6 +280,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def _tail(path: Path, limit: int) -> bytes:

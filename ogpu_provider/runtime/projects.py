@@ -8,7 +8,7 @@ our instance label is ever stopped or removed, and named volumes (model caches) 
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import structlog
@@ -16,7 +16,8 @@ import structlog
 from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import DispatchError, EngineError, Retry
-from ogpu_provider.domain.project import ProjectSpec, RunningProject
+from ogpu_provider.domain.project import Occupancy, ProjectSpec, RunningProject
+from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime import doors
@@ -28,6 +29,7 @@ from ogpu_provider.runtime.compose.gate import admit, fingerprint
 from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.contract import OpenApiContract
+from ogpu_provider.runtime.devicetest import try_device
 from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.egress.guard import Guard
 from ogpu_provider.runtime.egress.table import Traffic
@@ -40,6 +42,7 @@ from ogpu_provider.runtime.project_settings import ProjectSettings
 from ogpu_provider.runtime.pull import Pulling
 from ogpu_provider.runtime.removal import remove
 from ogpu_provider.runtime.tags import TagWatch
+from ogpu_provider.runtime.tenancy import own_processes, running_projects
 from ogpu_provider.runtime.tidying import Tidying
 
 log = structlog.get_logger()
@@ -187,6 +190,19 @@ class Projects:
             RunningProject(live.source, live.environment, live.compose_sha256, live.devices)
             for live in self._live.values()
         ]
+
+    async def occupancy(self) -> Occupancy:
+        """See Runtime.occupancy."""
+        changing = frozenset(source for source, lock in self._locks.items() if lock.locked())
+        return Occupancy(await running_projects(self._engine, self._settings.instance), changing)
+
+    async def own(self, pids: Collection[int]) -> frozenset[int]:
+        """See Runtime.own."""
+        return await own_processes(self._engine, self._settings.instance, pids)
+
+    async def test(self, device: Device) -> None:
+        """See Runtime.test."""
+        await try_device(self._engine, device)
 
     async def watch(self) -> None:
         """Follow the engine's events for ever, so that an ended container is known at once. Run as a service."""

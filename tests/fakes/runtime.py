@@ -1,11 +1,12 @@
 """A runtime in memory: sources are scripts, everything that was asked of it is kept for the test to look at."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from ogpu_provider.domain.errors import ComposeRefused, DispatchError, EngineError, ProviderError, Retry
-from ogpu_provider.domain.project import ProjectSpec, RunningProject
+from ogpu_provider.domain.project import Occupancy, ProjectSpec, RunningProject
+from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime.compose.gate import fingerprint
@@ -67,6 +68,7 @@ class FakeRuntime:
     without it, or with `Script.answers` off, a dispatch is taken and nothing is ever posted.
 
     A compose file that starts with `refused` does not pass the gate, one with `much memory` only under a waiver.
+    `pids` run in its containers; `broken` says what tests of devices find, by their id.
     `running` outlives a daemon: give the same dict to the next FakeRuntime to have it recovered.
     """
 
@@ -80,6 +82,9 @@ class FakeRuntime:
     adopted: set[Address] = field(default_factory=set)
     forgiven: list[Address] = field(default_factory=list)
     approvals: list[Address] = field(default_factory=list)
+    pids: set[int] = field(default_factory=set)
+    broken: dict[str, ProviderError] = field(default_factory=dict)
+    tested: list[str] = field(default_factory=list)
 
     async def images(
         self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
@@ -135,6 +140,21 @@ class FakeRuntime:
 
     async def keep_logs(self, source: Address, task: Address, since: float) -> None:
         self.logs.append((source, task, since))
+
+    async def occupancy(self) -> Occupancy:
+        running = (
+            RunningProject(spec.source, spec.environment, fingerprint(spec.compose), tuple(d.id for d in spec.devices))
+            for spec in self.running.values()
+        )
+        return Occupancy(tuple(running))
+
+    async def own(self, pids: Collection[int]) -> frozenset[int]:
+        return frozenset(self.pids.intersection(pids))
+
+    async def test(self, device: Device) -> None:
+        self.tested.append(device.id)
+        if error := self.broken.get(device.id):
+            raise error
 
     async def approved(self, source: Address, digest: str = "") -> tuple[str, ...]:
         self.approvals.append(source)
