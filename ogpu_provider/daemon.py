@@ -34,10 +34,10 @@ from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow
-from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import ServiceManager
+from ogpu_provider.experience import Experience
 from ogpu_provider.hardware import Hardware
 from ogpu_provider.hosting import Host, OpenRuntime, open_callback, open_runtime
 from ogpu_provider.ipfs.content import IpfsContent
@@ -49,7 +49,6 @@ from ogpu_provider.pipeline.census import Census
 from ogpu_provider.pipeline.concerns import Concerns
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
-from ogpu_provider.pipeline.lessons import Lessons
 from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Head, Ports
 from ogpu_provider.pipeline.results import ResultSink
@@ -57,7 +56,6 @@ from ogpu_provider.pipeline.sources import SourceKeeper
 from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.projects import Projects
-from ogpu_provider.scheduler.assessment import Assessment
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.service.activation import listener
 from ogpu_provider.service.notify import Notifier
@@ -129,8 +127,8 @@ class Daemon:
         self._rpc = rpc
         self._pinning = httpx.AsyncClient(trust_env=False)
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
-        self._lessons = Lessons(journal, self.clock, Knowledge())
-        self._assessment = Assessment(policies.assessment_policy(settings), self._lessons.knowledge)
+        self._experience = Experience(settings, self.clock, journal)
+        self._lessons, judged = self._experience.lessons, self._experience.assessment.circumstances
         self._runtime = runtime(
             Host(
                 self.engine,
@@ -144,8 +142,9 @@ class Daemon:
         self.metrics = telemetry.Metrics()
         engine = self.engine if settings.runtime.engine == "docker" else None
         self._hardware = Hardware(settings, self.clock, journal, self._runtime, engine, self._cordons_changed)
+        sharing = policies.sharing(settings, self._lessons.knowledge)
         self._scheduler = HostScheduler(
-            self._hardware.inventory.host, policies.admission_policy(settings), self._assessment.circumstances
+            self._hardware.inventory.host, policies.admission_policy(settings), judged, sharing
         )
         head = Head()
         self._sender = self._new_sender(journal, signer, head)
@@ -163,6 +162,13 @@ class Daemon:
         self._intake = Intake(self.ports, self._conductor, self._keeper)
         self._orders = Orders(self.ports, self._conductor, self._keeper.leaving)
         self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, FeeCaps(settings.fees.max_fee))
+        self._concerns = Concerns(
+            self.provider,
+            self.ports.book,
+            self._conductor.follows,
+            self._sender.carries,
+            rival=self._experience.rivals.hear,
+        )
         self._desk = self._new_desk()
         self._census = Census(self.ports, self._conductor, self._intake)
         self._witness = CrossCheck(rpc, network, self.clock, self._intake.disprove, costs=self._intake.costs)
@@ -217,6 +223,7 @@ class Daemon:
             metrics=self.metrics,
             started_at=self.clock.now(),
             traffic=self._runtime.traffic,
+            experience=self._experience.document,
             pulls=self._runtime.pulls,
             offers=self._runtime.offers,
             cordons=lambda: self._hardware.ward.standing,
@@ -229,7 +236,7 @@ class Daemon:
         sink = ResultSink(self.ports, self._conductor)
         self._callback = await open_callback(self.settings, self.engine, sink, self._activated)
         watcher = await self._new_watcher()
-        await self._lessons.restore()
+        await self._experience.restore()
         await self._orders.restore()
         await self._keeper.restore()
         control = ControlServer(self.settings.data_dir / SOCKET_NAME, self._desk.verbs)
@@ -245,7 +252,7 @@ class Daemon:
                 group.create_task(self._sender.run(), name="sender")
                 group.create_task(watcher.run(), name="watcher")
                 group.create_task(self._keeper.run(), name="sources")
-                group.create_task(self._lessons.run(), name="lessons")
+                group.create_task(self._experience.run(self._conductor.nudge_seen), name="experience")
                 group.create_task(self._recover(), name="recovery")
                 group.create_task(self._census.run(), name="census")
                 group.create_task(self._hardware.run(self._work.piece), name="inventory")
@@ -285,7 +292,7 @@ class Daemon:
             await self.ports.journal.cursor(),
             undo=self._intake.undo,
             witness=self._witness if self._rpc.several else None,
-            concerning=Concerns(self.provider, self.ports.book, self._conductor.follows, self._sender.carries).of,
+            concerning=self._concerns.of,
         )
 
     async def _on_outcome(self, row: IntentRow) -> None:
@@ -309,9 +316,8 @@ class Daemon:
 
     def _observe(self, task: Task, before: TaskState) -> None:
         self.metrics.task_transitions.labels(task.state).inc()
-        self._lessons.moved(task, before)
         source = self.ports.book.get(task.source)
-        self._assessment.moved(task, before, source.params.client if source and source.params else None)
+        self._experience.moved(task, before, source.params.client if source and source.params else None)
         if task.state not in AT_WORK:
             self._keeper.finished(task.source)
 

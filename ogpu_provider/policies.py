@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from ogpu_provider.domain.approval import OnChange
+from ogpu_provider.domain.errors import ConfigError
+from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.domain.week import hours
 from ogpu_provider.pipeline.ports import Policy
@@ -15,11 +17,13 @@ from ogpu_provider.runtime.egress.rules import Policy as Egress
 from ogpu_provider.runtime.isolation import Isolation, IsolationSettings
 from ogpu_provider.runtime.project_settings import ProjectSettings
 from ogpu_provider.scheduler.assessment import AssessmentPolicy
+from ogpu_provider.scheduler.bids import Bid, strategy
 from ogpu_provider.scheduler.breakers import BreakerPolicy
 from ogpu_provider.scheduler.health import HealthPolicy
 from ogpu_provider.scheduler.price import Tariff, Terms
 from ogpu_provider.scheduler.requirements import SlotLimits
 from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.scheduler.sharing import Sharing
 from ogpu_provider.scheduler.strangers import StrangerPolicy
 from ogpu_provider.settings import Settings
 
@@ -73,8 +77,25 @@ def assessment_policy(settings: Settings) -> AssessmentPolicy:
             hour_rate=price.per_hour,
         ),
         breakers=BreakerPolicy(breakers.limit, breakers.half_life),
+        bid=_bid(price.bid, "price.bid"),
+        bid_by_source={
+            Address(source): _bid(text, f"price.bid_by_source.{source}") for source, text in price.bid_by_source.items()
+        },
         hours=tuple(hours(span) for span in settings.owner.hours),
     )
+
+
+def _bid(text: str, setting: str) -> Bid:
+    """Raises ConfigError for a strategy that there is none of: packages that offer some are looked for only here."""
+    try:
+        return strategy(text)
+    except Exception as error:  # a strategy of somebody else's may raise anything
+        raise ConfigError(f"{setting} = {text!r}: {error}", code="config.bid") from error
+
+
+def sharing(settings: Settings, knowledge: Knowledge) -> Sharing | None:
+    """How sources may share cards; None: they may not."""
+    return Sharing(knowledge, settings.devices.share_reserve_mib << 20) if settings.devices.share else None
 
 
 def source_policy(settings: Settings) -> SourcePolicy:

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ogpu_provider.domain.units import COIN, Wei
 from ogpu_provider.values import (
     Addresses,
+    BidByAddress,
     CoinAmount,
     CoinByAddress,
     EgressPolicies,
@@ -125,8 +126,22 @@ class Price(Section):
     coin_price: Decimal | None = Field(
         None, gt=0, allow_inf_nan=False, description="Money for one OGPU; unset: energy is not counted."
     )
-    watts: float = Field(0.0, ge=0, le=100_000, description="Watts that one task draws.")
+    coin_price_file: UserPath | None = Field(
+        None, description="File with that number, kept up to date by something else; goes before coin_price."
+    )
+    coin_price_max_age: Seconds = Field(
+        86_400.0, description="Seconds after which an unchanged coin_price_file is reported as stale."
+    )
+    watts: float = Field(
+        0.0, ge=0, le=100_000, description="Watts that one task draws, until its energy was metered on an NVIDIA card."
+    )
     per_hour: CoinAmount = Field(0, description='Rate for an hour of a task\'s run, in coin: "0.5".')
+    bid: str = Field(
+        "percentage:100",
+        description="What to ask where the client confirms: fixed:0.01 (coin), percentage:90, undercut:5 (the lowest "
+        "bid seen, but 5 % above costs), win-rate:50, or an installed package's.",
+    )
+    bid_by_source: BidByAddress = Field({}, description='Per source, in place of bid: {"0x…" = "undercut:5"}.')
 
 
 class Breakers(Section):
@@ -141,6 +156,13 @@ class Owner(Section):
         (),
         description='When new tasks are taken, in the host\'s time: ["mon-fri 18:00-08:00", "sat,sun"]. Empty: always.',
     )
+    pause_in_use: bool = Field(
+        False, description="Take no new task while somebody is logged in at this machine's screen and not idle."
+    )
+    idle_after: Seconds = Field(300.0, description="Seconds without a touch after which such a person counts as away.")
+    power_limit: float | None = Field(
+        None, gt=0, le=10_000, description="Watts that a card should not exceed. Only reported: setting it needs root."
+    )
 
 
 class Devices(Section):
@@ -152,6 +174,12 @@ class Devices(Section):
     desktop_mib: int = Field(
         1024, ge=0, description="MiB of a card that a program which only draws may take and still be the desktop."
     )
+    share: bool = Field(
+        False,
+        description="Put several sources on one card where the memory that each was seen to take fits together. A "
+        "source has a card alone until one of its tasks was done there, and where it takes several cards.",
+    )
+    share_reserve_mib: int = Field(1024, ge=0, description="MiB of a shared card that no source is given.")
 
 
 class Health(Section):

@@ -45,6 +45,7 @@ class Desk:
     metrics: Metrics
     started_at: float
     traffic: Callable[[], Mapping[Address, Traffic]] = dict
+    experience: Callable[[], Mapping[str, Any]] = dict
     pulls: Callable[[], Mapping[Address, tuple[Pulling, ...]]] = dict
     offers: Callable[[], Mapping[Address, tuple[ImageOffer, ...]]] = dict
     cordons: Callable[[], Sequence[Cordon]] = tuple
@@ -90,6 +91,7 @@ class Desk:
             "live": [report.task_document(task, waits.get(task.address, "")) for task in live],
             "open_transactions": [report.intent_document(row) for row in await self.ports.journal.open_intents()],
             **await self._orders(),
+            **self.experience(),
         }
 
     def _sources(self) -> list[dict[str, Any]]:

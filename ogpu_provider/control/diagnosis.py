@@ -154,7 +154,26 @@ def _notes(report: Document, problems: set[str]) -> list[Finding]:
     if report["running"]:
         notes += _account_notes(report, problems)
         notes += _endpoint_notes(report, problems)
+        notes += _experience_notes(report)
     return notes
+
+
+def _experience_notes(report: Document) -> list[Finding]:
+    """Whom it leaves alone for a while, a price that it cannot trust, and an owner who is back."""
+    found = []
+    for kind, breakers in report.get("breakers", {}).items():
+        for one in (each for each in breakers if each["open"]):
+            what = "failed here too often" if kind == "sources" else "left work unpaid too often"
+            text = f"{kind[:-1]} {one['address']} {what} and is left alone: {one['weight']:.1f} of {one['limit']:.1f}"
+            found.append(Finding(f"breaker.{kind[:-1]}", text, "it is taken again when that has decayed to half"))
+    price, owner = report.get("coin_price", {}), report.get("owner", {})
+    if price.get("code"):
+        text = f"{price['problem']}; {price['price']} is used on"
+        found.append(Finding(price["code"], text, "see what keeps price.coin_price_file up to date"))
+    if owner.get("in_use"):
+        text = f"no new task is taken while {owner['in_use']} is there"
+        found.append(Finding("owner.present", text, "owner.pause_in_use"))
+    return found
 
 
 def _image_notes(report: Document) -> list[Finding]:

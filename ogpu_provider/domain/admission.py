@@ -34,8 +34,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A verdict, and the lease if it was granted. Accepted without a lease: no room now, ask again."""
+    """A verdict, and the lease if it was granted. Accepted without a lease: no room now, ask again.
+
+    `bid` in wei, where the client confirms; None: the payment.
+    """
 
     verdict: Verdict
     lease: Lease | None = None
     shortage: str = ""
+    bid: Wei | None = None

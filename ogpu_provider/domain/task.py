@@ -86,7 +86,8 @@ class Task:
 
     Times in unix seconds: `expiry` is the chain's, `deadline` is ours for having the result. `payment` in wei.
     `accepted_at` is when the container took the last dispatch, 0 while that is unknown.
-    `data` is the JSON text of the config's `data`. `obliged`: attempted on our behalf before we decided.
+    `data` is the JSON text of the config's `data`. `obliged`: attempted on our behalf before we decided. `bid` in wei:
+    what we ask for where the client confirms; None: the payment.
     """
 
     address: Address
@@ -116,6 +117,12 @@ class Task:
     finalized_block: int | None = None
     code: str = ""
     reason: str = ""
+    bid: Wei | None = None
+
+    @property
+    def asks(self) -> Wei:
+        """What the attempt suggests and the response asks for: the same number in both."""
+        return self.payment if self.bid is None else self.bid
 
     def but(self, **changes: object) -> "Task":
         """A copy with some fields changed. As dataclasses.replace, which takes twice as long. Raises KeyError."""

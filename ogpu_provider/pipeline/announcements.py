@@ -70,7 +70,7 @@ class Announcements:
             task, at = await self._ports.journal.task(address), self._ports.clock.now()
             try:
                 if task is not None and task.state in AT_WORK and await self._is_unpromised(task):
-                    intent = self._ports.chain.intent_attempt(address, task.payment, task.deadline)
+                    intent = self._ports.chain.intent_attempt(address, task.asks, task.deadline)
                     if await self._ports.journal.plan(intent, at=at):
                         log.warning("promise_renewed", task=address)
                         self._ports.sender.wake()

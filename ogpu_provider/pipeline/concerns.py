@@ -20,7 +20,9 @@ def serves(book: SourceBook, source: Address) -> bool:
 
 
 class Concerns:
-    """`follows`: whether a task is live here. `carries`: whether a transaction is one of ours in flight."""
+    """`follows`: whether a task is live here. `carries`: whether a transaction is one of ours in flight. `rival` hears
+    of others' attempts at tasks that we follow.
+    """
 
     def __init__(
         self,
@@ -28,11 +30,13 @@ class Concerns:
         book: SourceBook,
         follows: Callable[[Address], bool],
         carries: Callable[[Hash], bool],
+        rival: Callable[[facts.Attempted], None] = lambda _: None,
     ) -> None:
         self._provider = provider
         self._book = book
         self._follows = follows
         self._carries = carries
+        self._rival = rival
 
     def of(self, found: Sequence[Fact]) -> list[Fact]:
         """Those of `found`, in chain order, that concern us: also what follows on a task that one of them names."""
@@ -45,6 +49,8 @@ class Concerns:
                 ours = serves(self._book, fact.source)
             case facts.Attempted():
                 ours = fact.provider == self._provider
+                if not ours and (fact.task in named or self._follows(fact.task)):
+                    self._rival(fact)
             case facts.TaskStatusChanged() | facts.ResponseSubmitted():
                 return fact.task in named or self._follows(fact.task)
             case facts.SourcePublished():

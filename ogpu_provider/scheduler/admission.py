@@ -14,16 +14,16 @@ def admit(candidate: Candidate, policy: AdmissionPolicy, ledger: Ledger, now: Ci
     Accepted with a `shortage` and no lease means: nothing against it, but no room now. Devices are not in a task's
     lease; the project of its source holds them.
     """
-    verdict = judge(candidate, policy, now)
+    verdict, bid = judge(candidate, policy, now), None if now is None else now.bid
     if not verdict.accepted or candidate.environment is None:
         return Admission(verdict)
     holder = task_holder(candidate.task)
     if (held := ledger.lease(holder)) is not None:
-        return Admission(verdict, held)
+        return Admission(verdict, held, bid=bid)
     project = ledger.lease(source_holder(candidate.source))
     devices_held = len(project.devices) if project else 0
     need = requirements.of_task(candidate.environment, devices_held, ledger.host.cpu_slots, policy.slots)
     lease = Lease(holder, slots=need.slots, source=candidate.source)
     if shortage := ledger.grant(lease, source_limit=need.source_limit):
         return Admission(verdict, shortage=shortage)
-    return Admission(verdict, lease)
+    return Admission(verdict, lease, bid=bid)

@@ -3,7 +3,7 @@
 Reads memory only, so that a decision waits for nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from fractions import Fraction
@@ -11,9 +11,11 @@ from fractions import Fraction
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.intent import Effect
 from ogpu_provider.domain.learnt import Fact, Key, Knowledge
+from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.domain.week import Hours, within
+from ogpu_provider.scheduler.bids import FULL, Auction, Bid, strategy
 from ogpu_provider.scheduler.breakers import BreakerPolicy, Breakers
 from ogpu_provider.scheduler.circumstances import Circumstances, OpenBreaker
 from ogpu_provider.scheduler.estimate import Estimate
@@ -27,7 +29,7 @@ UNPAID = frozenset({TaskState.CANCELED, TaskState.EXPIRED})
 class AssessmentPolicy:
     """`quantile` of the runs seen that an estimate counts with. Seconds: `pin` for publishing a result, until it was
     measured; `chain` until the response is in a block. `hours`: when the owner lends the machine, always if empty; in
-    `zone`'s time, None: the host's.
+    `zone`'s time, None: the host's. `bid`: what to ask for where the client confirms.
     """
 
     quantile: float = 0.9
@@ -35,6 +37,8 @@ class AssessmentPolicy:
     chain: float = 2.0
     terms: Terms = field(default_factory=Terms)
     breakers: BreakerPolicy = field(default_factory=BreakerPolicy)
+    bid: Bid = field(default_factory=lambda: strategy(FULL))
+    bid_by_source: Mapping[Address, Bid] = field(default_factory=dict)
     hours: tuple[Hours, ...] = ()
     zone: tzinfo | None = None
 
@@ -49,7 +53,7 @@ class Strike:
 
 class Assessment:
     """For one daemon. `knowledge` is read, never written. `coin_price` goes before the one in the terms; `in_use` says
-    who is at the machine, if its owner wants it back then.
+    who is at the machine, if its owner wants it back then; `lowest` is what others ask for a task.
     """
 
     def __init__(
@@ -59,11 +63,13 @@ class Assessment:
         *,
         coin_price: Callable[[], Fraction | None] | None = None,
         in_use: Callable[[], str] = lambda: "",
+        lowest: Callable[[Address], Wei | None] = lambda _: None,
     ) -> None:
         self._policy = policy
         self._knowledge = knowledge
         self._coin_price = coin_price
         self._in_use = in_use
+        self._lowest = lowest
         self.sources = Breakers(policy.breakers)
         self.clients = Breakers(policy.breakers)
 
@@ -87,14 +93,16 @@ class Assessment:
         """As of `candidate.now`."""
         policy, now = self._policy, candidate.now
         estimate = self.estimate(candidate)
+        spent = self.costs(candidate, estimate)
         closed = policy.hours and not within(policy.hours, datetime.fromtimestamp(now, policy.zone))
         return Circumstances(
             estimate=estimate,
-            costs=self.costs(candidate, estimate),
+            costs=spent,
             source=self._open(self.sources, candidate.source, now),
             client=self._open(self.clients, candidate.client, now),
             closed=", ".join(hours.text for hours in policy.hours) if closed else "",
             in_use=self._in_use(),
+            bid=self._bid(candidate, spent),
         )
 
     def estimate(self, candidate: Candidate) -> Estimate:
@@ -117,6 +125,23 @@ class Assessment:
             terms = replace(terms, coin_price=self._coin_price())
         joules = self._knowledge.quantile(0.5, Fact.ENERGY, candidate.source, candidate.function)
         return costs(terms, run_s=estimate.run or 0.0, joules=joules, gas=self.gas(), moment=moment)
+
+    def _bid(self, candidate: Candidate, spent: Costs) -> Wei | None:
+        """A first response is paid in full whatever was suggested, and what is owed was suggested by somebody else."""
+        if candidate.delivery is not DeliveryMethod.MANUAL_CONFIRMATION or candidate.obliged:
+            return None
+        own = self._policy.bid_by_source.get(candidate.source, self._policy.bid)
+        won = self._knowledge.get(Fact.WON, candidate.source)
+        outcomes = won.recent if won else ()
+        return own(
+            Auction(
+                payment=candidate.payment,
+                costs=spent.total,
+                won=int(sum(outcomes)),
+                bids=len(outcomes),
+                lowest=self._lowest(candidate.task),
+            )
+        )
 
     def gas(self) -> Wei | None:
         """What the two transactions of a task cost of late, the median of each; None before both were ever paid."""

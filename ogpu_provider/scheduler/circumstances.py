@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ogpu_provider.domain.units import Wei
 from ogpu_provider.scheduler.estimate import Estimate
 from ogpu_provider.scheduler.price import Costs
 
@@ -19,7 +20,8 @@ class OpenBreaker:
 class Circumstances:
     """`source`, `client`: their breakers, None where closed. `closed`: the owner's hours outside of which it is now.
 
-    `in_use`: who is at the machine, where its owner wants it back then.
+    `in_use`: who is at the machine, where its owner wants it back then. `bid` in wei: what we ask for where the client
+    confirms; None: the payment.
     """
 
     estimate: Estimate = field(default_factory=Estimate)
@@ -28,3 +30,4 @@ class Circumstances:
     client: OpenBreaker | None = None
     closed: str = ""
     in_use: str = ""
+    bid: Wei | None = None

@@ -107,14 +107,17 @@ def time_enough(c: Candidate, policy: AdmissionPolicy, now: Circumstances) -> Ru
     return Ruling("time.too_short", left >= needs, f"{text} {policy.min_time_left:.0f} s", setting)
 
 
-def payment_enough(c: Candidate, policy: AdmissionPolicy, _: Circumstances) -> Ruling:
+def payment_enough(c: Candidate, policy: AdmissionPolicy, now: Circumstances) -> Ruling:
+    """Where the client confirms, the bid is what it would pay."""
+    pays = c.payment if now.bid is None else now.bid
     own = _of(c.source, policy.min_payment_by_source)
     floor, whose = (policy.min_payment, "floor") if own is None else (own, f"floor for source {c.source}")
-    text = f"pays {coin(c.payment)} OGPU, the {whose} is {coin(floor)} OGPU"
-    setting = f'admission.min_payment = "{coin(c.payment)}"'
+    paid = f"pays {coin(c.payment)} OGPU" if now.bid is None else f"is bid {coin(pays)} of {coin(c.payment)} OGPU for"
+    text = f"{paid}, the {whose} is {coin(floor)} OGPU"
+    setting = f'admission.min_payment = "{coin(pays)}"'
     if own is not None:
-        setting = f'admission.min_payment_by_source."{c.source}" = "{coin(c.payment)}"'
-    return Ruling("payment.below_floor", c.payment >= floor, text, setting)
+        setting = f'admission.min_payment_by_source."{c.source}" = "{coin(pays)}"'
+    return Ruling("payment.below_floor", pays >= floor, text, setting)
 
 
 def margin_enough(c: Candidate, policy: AdmissionPolicy, now: Circumstances) -> Ruling | None:
@@ -122,10 +125,11 @@ def margin_enough(c: Candidate, policy: AdmissionPolicy, now: Circumstances) -> 
     least = policy.min_margin if own is None else own
     if least is None:
         return None
-    spent, net = now.costs, c.payment - now.costs.total
+    pays = c.payment if now.bid is None else now.bid
+    spent, net = now.costs, pays - now.costs.total
     gas = "gas not known yet" if spent.gas is None else f"gas {coin(spent.gas)}"
     text = (
-        f"leaves {coin(net)} OGPU of {coin(c.payment)} ({gas}, energy {coin(spent.energy)}, rate {coin(spent.rate)}); "
+        f"leaves {coin(net)} OGPU of {coin(pays)} ({gas}, energy {coin(spent.energy)}, rate {coin(spent.rate)}); "
         f"asked is {coin(least)}"
     )
     where = "admission.min_margin" if own is None else f'admission.min_margin_by_source."{c.source}"'

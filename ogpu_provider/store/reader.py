@@ -31,7 +31,8 @@ _TASK = "SELECT tasks.*, inputs.data FROM tasks LEFT JOIN inputs ON inputs.task 
 _LIVE = f"state NOT IN ({', '.join(repr(str(s)) for s in sorted(OVER))}) "
 
 _PAYMENTS = (  # once, and as it stands now: a block that was undone may have settled a task before
-    "SELECT max(journal.at) AS at, 'payment' AS kind, source, environment, payment AS paid, '0' AS fee "
+    "SELECT max(journal.at) AS at, 'payment' AS kind, source, environment, coalesce(bid, payment) AS paid, "
+    "'0' AS fee "
     "FROM journal JOIN tasks ON tasks.address = journal.task "
     "WHERE journal.after = 'settled' AND tasks.state = 'settled' GROUP BY tasks.address HAVING max(journal.at) >= ?"
 )

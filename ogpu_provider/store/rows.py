@@ -37,6 +37,7 @@ def task_values(task: Task) -> Values:
     values: Values = dict(zip(TASK_COLUMNS, _task_columns(task), strict=True))
     values["payment"], values["expiry"] = str(task.payment), str(task.expiry)
     values["devices"] = json.dumps(task.devices) if task.devices else "[]"
+    values["bid"] = None if task.bid is None else str(task.bid)
     return values
 
 
@@ -51,6 +52,7 @@ def task_of(row: Row) -> Task:
         "environment": None if row["environment"] is None else Environment(row["environment"]),
         "devices": () if row["devices"] == "[]" else tuple(json.loads(row["devices"])),
         "data": row["data"] or "",
+        "bid": None if row["bid"] is None else int(row["bid"]),
     }
     return Task(**values)
 

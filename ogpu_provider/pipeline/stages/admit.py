@@ -85,6 +85,7 @@ async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, gi
             "slots": admission.lease.slots,
             "devices": admission.lease.devices,
             "deadline": min(give_up, now + ports.policy.max_run),
+            "bid": admission.bid,
         },
         rulings=admission.verdict.rulings,
     )

@@ -13,4 +13,4 @@ async def attempt(task: Task, ports: Ports) -> Step:
         return Transition(TaskState.DECLINED, reasons=(Reason("time.too_short", "no time left to attempt"),))
     if task.obliged:  # the master or an agent has attempted for us: nothing to send
         return Transition(TaskState.ATTEMPTED)
-    return Transition(TaskState.ATTEMPTED, intent=ports.chain.intent_attempt(task.address, task.payment, task.deadline))
+    return Transition(TaskState.ATTEMPTED, intent=ports.chain.intent_attempt(task.address, task.asks, task.deadline))

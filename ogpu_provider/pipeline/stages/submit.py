@@ -9,5 +9,5 @@ async def submit(task: Task, ports: Ports) -> Step:
     if ports.head.now(ports.clock) >= task.expiry:
         text = f"the task expired at {task.expiry}, before its result could be submitted"
         return Transition(TaskState.EXPIRED, reasons=(Reason("submit.late", text),))
-    intent = ports.chain.intent_submit(task.address, task.link, task.payment, float(task.expiry))
+    intent = ports.chain.intent_submit(task.address, task.link, task.asks, float(task.expiry))
     return Transition(TaskState.SUBMITTED, intent=intent)

@@ -39,7 +39,8 @@ CREATE TABLE tasks (
     response        TEXT,
     finalized_block INTEGER,
     code            TEXT    NOT NULL,
-    reason          TEXT    NOT NULL
+    reason          TEXT    NOT NULL,
+    bid             TEXT
 ) STRICT;
 
 CREATE INDEX tasks_live ON tasks (seq)

@@ -57,6 +57,20 @@ def test_it_earns() -> None:
     assert found.headline == "earning: 2 tasks paid 0.02 in the last 24 h"
 
 
+def test_what_it_leaves_alone_for_now_is_noted_and_spoils_nothing() -> None:
+    shut = {"address": "0x7", "weight": 3.2, "limit": 3.0, "open": True, "closes_at": 9.0}
+    found = diagnose(
+        document(
+            breakers={"sources": [shut], "clients": [shut | {"open": False}]},
+            coin_price={"price": 0.05, "code": "price.stale", "problem": "price has not changed"},
+            owner={"in_use": "owner at seat0 (x11)", "power_limit_wished": None},
+        )
+    )
+    assert found.good
+    assert [note.code for note in found.notes] == ["breaker.source", "price.stale", "owner.present"]
+    assert "3.2 of 3.0" in found.notes[0].text
+
+
 def test_a_task_on_its_way_is_earning_too() -> None:
     found = diagnose(document(recent__settled=0, live=[{"state": "seen"}, {"state": "executing"}]))
     assert (found.state, found.headline) == (Earning.EARNING, "earning: 1 on the way")

@@ -57,6 +57,16 @@ CASES: dict[type[Fact], tuple[Sequence[Fact], Sequence[Fact]]] = {
 """For each kind of fact: those that concern us, and those that do not."""
 
 
+def test_others_attempts_at_what_we_follow_are_overheard_and_concern_nobody() -> None:
+    heard: list[Fact] = []
+    concerns = Concerns(US, SourceBook(), lambda task: task == TASK, lambda _: False, rival=heard.append)
+    theirs = facts.Attempted(O, TASK, OTHER, 5)
+    assert concerns.of([theirs, facts.Attempted(O, STRANGE, OTHER, 5), facts.Attempted(O, TASK, US, 5)]) == [
+        facts.Attempted(O, TASK, US, 5)
+    ]
+    assert heard == [theirs]
+
+
 @pytest.fixture
 def concerns() -> Concerns:
     book = SourceBook()

@@ -10,6 +10,7 @@ from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.domain.week import hours
 from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
+from ogpu_provider.scheduler.bids import Auction, strategy
 from ogpu_provider.scheduler.breakers import BreakerPolicy
 from ogpu_provider.scheduler.price import Tariff, Terms
 
@@ -158,3 +159,29 @@ def test_energy_counts_as_it_was_metered_at_the_price_of_the_moment() -> None:
 
 def test_who_is_at_the_machine_is_a_circumstance() -> None:
     assert Assessment(POLICY, Knowledge(), in_use=lambda: "session 2").circumstances(CANDIDATE).in_use == "session 2"
+
+
+MANUAL = replace(CANDIDATE, delivery=DeliveryMethod.MANUAL_CONFIRMATION)
+
+
+def test_only_where_the_client_confirms_is_there_a_bid() -> None:
+    part = assessment(None, replace(POLICY, bid=strategy("percentage:80")))
+    assert part.circumstances(CANDIDATE).bid is None
+    assert part.circumstances(replace(MANUAL, obliged=True)).bid is None
+    assert part.circumstances(MANUAL).bid == 8 * COIN // 10
+    assert assessment().circumstances(MANUAL).bid == COIN, "unless he says otherwise, the payment"
+
+
+def test_a_bid_knows_costs_wins_and_what_others_ask_and_a_source_may_have_its_own() -> None:
+    knowledge, seen = learnt(), []
+
+    def watch(auction: Auction) -> int:
+        seen.append(auction)
+        return 7
+
+    for won in (1, 0, 0, 1):
+        knowledge.add(Key(Fact.WON, SOURCE), won, at=0)
+    policy = replace(POLICY, terms=Terms(hour_rate=3600), bid=strategy("fixed:0"), bid_by_source={SOURCE: watch})
+    part = Assessment(policy, knowledge, lowest=lambda task: 500 if task == MANUAL.task else None)
+    assert part.circumstances(MANUAL).bid == 7
+    assert seen == [Auction(COIN, 20, won=2, bids=4, lowest=500)]

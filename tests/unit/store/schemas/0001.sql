@@ -110,10 +110,11 @@ CREATE TABLE tasks (
     response        TEXT,
     finalized_block INTEGER,
     code            TEXT    NOT NULL,
-    reason          TEXT    NOT NULL
+    reason          TEXT    NOT NULL,
+    bid             TEXT
 ) STRICT;
-INSERT INTO "tasks" VALUES(1,'0xa1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1','0x5050505050505050505050505050505050505050','admitted',11,1700000000.0,1,'boot-1',1700000003.0,0,'10000000000000000000','1700003600','https://example.org/config.json',1,2,'multiply',1,'["GPU-1"]',0.0,0,0.0,'','',NULL,NULL,'','');
-INSERT INTO "tasks" VALUES(2,'0xa2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2','0x5050505050505050505050505050505050505050','declined',11,1700000001.0,1,'boot-1',1700000003.5,0,'0','0','',NULL,NULL,'',0,'[]',0.0,0,0.0,'','',NULL,NULL,'payment.below_floor','0 wei is below the floor of 1 wei');
+INSERT INTO "tasks" VALUES(1,'0xa1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1','0x5050505050505050505050505050505050505050','admitted',11,1700000000.0,1,'boot-1',1700000003.0,0,'10000000000000000000','1700003600','https://example.org/config.json',1,2,'multiply',1,'["GPU-1"]',0.0,0,0.0,'','',NULL,NULL,'','',NULL);
+INSERT INTO "tasks" VALUES(2,'0xa2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2','0x5050505050505050505050505050505050505050','declined',11,1700000001.0,1,'boot-1',1700000003.5,0,'0','0','',NULL,NULL,'',0,'[]',0.0,0,0.0,'','',NULL,NULL,'payment.below_floor','0 wei is below the floor of 1 wei',NULL);
 CREATE TABLE wishes (
     subject TEXT PRIMARY KEY,
     wish    TEXT NOT NULL,
