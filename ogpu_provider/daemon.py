@@ -51,8 +51,10 @@ from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Head, Ports
+from ogpu_provider.pipeline.pressure import Pressure
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper
+from ogpu_provider.runtime import hostmemory
 from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.projects import Projects
@@ -137,6 +139,7 @@ class Daemon:
                 self.callback_url,
                 self.project_changed,
                 self._lessons.pulled,
+                self._lessons.started,
             )
         )
         self.metrics = telemetry.Metrics()
@@ -156,9 +159,12 @@ class Daemon:
             on_change=self._conductor.nudge_source,
             on_ready=self._source_ready,
             busy=self._conductor.busy,
+            engaged=self._conductor.engaged,
             looked=self._hardware.looked,
         )
         self._hardware.join(self._scheduler, self._conductor.leases, self._keeper)
+        pressure = policies.pressure_policy(settings)
+        self._pressure = Pressure(self.ports, pressure, hostmemory.read, self._keeper.cool_idle)
         self._intake = Intake(self.ports, self._conductor, self._keeper)
         self._orders = Orders(self.ports, self._conductor, self._keeper.leaving)
         self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, FeeCaps(settings.fees.max_fee))
@@ -252,6 +258,7 @@ class Daemon:
                 group.create_task(self._sender.run(), name="sender")
                 group.create_task(watcher.run(), name="watcher")
                 group.create_task(self._keeper.run(), name="sources")
+                group.create_task(self._pressure.run(), name="memory")
                 group.create_task(self._experience.run(self._conductor.nudge_seen), name="experience")
                 group.create_task(self._recover(), name="recovery")
                 group.create_task(self._census.run(), name="census")

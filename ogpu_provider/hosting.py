@@ -24,7 +24,9 @@ from ogpu_provider.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a runtime needs of the daemon that it works for. `learn_rate` is told the bytes a second of each pull."""
+    """What a runtime needs of the daemon that it works for. `learn_rate` is told the bytes a second of each pull,
+    `learn_start` the seconds of each start.
+    """
 
     engine: Engine
     provider: Address
@@ -32,6 +34,7 @@ class Host:
     callback_url: Callable[[Address], str]
     project_changed: Callable[[Address], None]
     learn_rate: Callable[[float], None] = lambda _rate: None
+    learn_start: Callable[[Address, float], None] = lambda _source, _seconds: None
 
 
 OpenRuntime = Callable[[Host], Projects | Processes]
@@ -54,6 +57,7 @@ async def open_runtime(settings: Settings) -> OpenRuntime:
             clock=host.clock,
             on_change=host.project_changed,
             guard=Guard(settings.runtime.instance, policies.egress_settings(settings)),
+            learn_start=host.learn_start,
         )
 
     return projects

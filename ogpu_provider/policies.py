@@ -10,6 +10,7 @@ from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.domain.week import hours
 from ogpu_provider.pipeline.ports import Policy
+from ogpu_provider.pipeline.pressure import PressurePolicy
 from ogpu_provider.pipeline.sources import SourcePolicy
 from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.egress.guard import EgressSettings
@@ -107,7 +108,12 @@ def source_policy(settings: Settings) -> SourcePolicy:
         denied=_addresses(settings.sources.deny),
         compose_change=OnChange(settings.sources.on_change),
         idle_after=settings.sources.idle_after,
+        warm_for=settings.sources.warm_for,
     )
+
+
+def pressure_policy(settings: Settings) -> PressurePolicy:
+    return PressurePolicy(settings.sources.memory_free, settings.sources.device_memory_free)
 
 
 def path_policy(settings: Settings) -> Policy:

@@ -87,6 +87,19 @@ class Sources(Section):
         description="Seconds without a task after which a source's containers go down where another source needs its "
         "devices; unset: never.",
     )
+    memory_free: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of this host's memory to keep free: where less is available, the source idle longest goes "
+        "down, and comes up again for its next task. 0: never.",
+    )
+    device_memory_free: float = Field(
+        0.0, ge=0, le=1, description="The same for the memory of each GPU, and the sources on it. 0: never."
+    )
+    warm_for: Seconds = Field(
+        300.0, description="Seconds since its start or last task that a source stays up, however little memory is left."
+    )
     egress: EgressPolicies = Field(
         {}, description='Per source, what its containers may reach, in place of runtime.egress: {"0x…" = "none"}.'
     )

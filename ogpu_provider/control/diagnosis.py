@@ -127,7 +127,7 @@ def _sources(report: Document) -> list[Finding]:
     if not served:
         remedy = "`ogpu-provider sources add ADDRESS`, or set sources.serve"
         return [Finding("source.none", "it serves no source", remedy)]
-    if any(source["state"] == "ready" for source in served):
+    if any(source["state"] in ("ready", "cold") for source in served):
         return []
     first = next((source for source in served if source["reason"]), None)
     why = f": {first['code']}: {first['reason']}" if first else ": they are being prepared"

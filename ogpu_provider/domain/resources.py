@@ -48,6 +48,14 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryReading:
+    """Main memory of a host in bytes; `available` to new work without swapping."""
+
+    total: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """Granted resources. A source's lease holds devices while its project is warm; a task's lease holds slots.
 

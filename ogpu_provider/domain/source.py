@@ -70,12 +70,15 @@ class SourceState(StrEnum):
     WANTED -> READY        its project is up, answers, and we are registered
     WANTED -> UNFIT        it cannot be served here; `code` and `reason` say why, retried later if that may help
     READY  -> WANTED       something changed: params, compose file, project gone
+    READY  -> COLD         its project made room while nothing was asked of it; it is served, and comes up for a task
+    COLD   -> WANTED       there is a task for it
     any    -> DROPPED      inactive on chain, removed by the operator or by RemoveContainer
     UNFIT with `source.leaving`: the operator removed it, and tasks that were accepted are finished first
     """
 
     WANTED = "wanted"
     READY = "ready"
+    COLD = "cold"
     UNFIT = "unfit"
     DROPPED = "dropped"
 

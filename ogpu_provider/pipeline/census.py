@@ -39,7 +39,7 @@ class Census:
     async def count(self) -> None:
         """One round: tasks that we have no row of, then rows that the chain may have passed by."""
         for source in self._ports.book.all():
-            if source.state is SourceState.READY:
+            if source.state in (SourceState.READY, SourceState.COLD):
                 try:
                     for view in await self._ports.chain.open_tasks(source.address):
                         await self._intake.adopt(view)

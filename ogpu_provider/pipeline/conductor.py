@@ -92,6 +92,11 @@ class Conductor:
         """What the saved states of live tasks hold."""
         return [lease for driver in self._drivers.values() if (lease := driver.task.lease)]
 
+    def engaged(self, source: Address) -> bool:
+        """Whether a task of the source is at work, or may be soon."""
+        states = {driver.task.state for driver in self._drivers.values() if driver.task.source == source}
+        return TaskState.SEEN in states or bool(states & AT_WORK)
+
     def follows(self, task: Address) -> bool:
         """Whether the task is live, so that what happens to it on chain matters here."""
         return task in self._drivers

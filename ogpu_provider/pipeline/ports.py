@@ -244,6 +244,10 @@ class Runtime(Protocol):
         """
         ...
 
+    async def pull_left(self, source: Address) -> int:
+        """Compressed bytes of the source's images that are not on this host, as far as it was up in this run."""
+        ...
+
     def forgive(self, source: Address) -> None:
         """The operator wants another try: ends of the source's project so far do not count against it any more.
 

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 class SourcePolicy:
     """Which sources the operator wants: all of them, or a list; never the denied ones. Pauses in seconds.
 
-    `idle_after`: see Warmth.
+    `idle_after`, `warm_for`: see Warmth.
     """
 
     serve_all: bool = False
@@ -44,6 +44,7 @@ class SourcePolicy:
     register_timeout: float = 120.0
     compose_change: OnChange = OnChange.ASK
     idle_after: float | None = None
+    warm_for: float = 300.0
 
     def wants(self, source: Address) -> bool:
         return source not in self.denied and (self.serve_all or source in self.listed)
@@ -69,6 +70,7 @@ class SourceKeeper:
         on_change: Callable[[Address], None],
         on_ready: Callable[[Address], Awaitable[None]],
         busy: Callable[[Address], bool],
+        engaged: Callable[[Address], bool] | None = None,
         looked: asyncio.Event | None = None,
     ) -> None:
         self._looked = looked
@@ -78,7 +80,10 @@ class SourceKeeper:
         self._on_change = on_change
         self._on_ready = on_ready
         self._busy = busy
-        self._warmth = Warmth(ports.book, ports.clock, busy, idle_after=policy.idle_after)
+        self._warmth = Warmth(
+            ports.book, ports.clock, engaged or busy, idle_after=policy.idle_after, warm_for=policy.warm_for
+        )
+        ports.book.demand = self.demand
         self._wakes: dict[Address, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
         self._documents = SourceDocuments(ports.content)
@@ -188,13 +193,28 @@ class SourceKeeper:
         if self._row(address).state is SourceState.DROPPED or address not in self._wakes:
             raise Unfit(f"{address} is not served here", code="source.not_served", remedy="add it")
         self._ports.runtime.forgive(address)
+        if self._row(address).state is SourceState.COLD:
+            self._warmth.demand(address)
         self.changed(address)
 
     def finished(self, address: Address) -> None:
         """One of its tasks is over: a source that is being left may be rid of its last."""
         self._warmth.used(address)
-        if address in self._leaving:
+        for waiting in (*self._warmth.demands, *([address] if address in self._leaving else ())):
+            self.changed(waiting)
+
+    def demand(self, address: Address) -> None:
+        """There is a task for a source whose containers are down: bring them up."""
+        if self._warmth.demand(address):
+            log.info("source_demanded", source=address)
             self.changed(address)
+
+    async def cool_idle(self, reason: str, device: str = "") -> Address | None:
+        """The source without work for longest goes down, of those on a device if one is named; None: none may."""
+        cold = self._warmth.for_memory(device)
+        if cold is not None:
+            await self._cool(cold, reason)
+        return cold
 
     def _start(self, address: Address) -> None:
         if wake := self._wakes.get(address):
@@ -275,7 +295,11 @@ class SourceKeeper:
         except ProviderError as error:
             row = self._row(address)
             if row.state is not SourceState.DROPPED:
-                await self._put(replace(row, state=SourceState.UNFIT, code=error.code, reason=str(error)))
+                later = error.code == "capacity.devices" and self._warmth.demanded(address)
+                state = SourceState.COLD if later else SourceState.UNFIT
+                if not later:
+                    self._warmth.met(address)
+                await self._put(replace(row, state=state, code=error.code, reason=str(error)))
                 log.warning("source_unfit", source=address, code=error.code, reason=str(error), remedy=error.remedy)
             return error
         return None
@@ -285,6 +309,8 @@ class SourceKeeper:
         if params.status is SourceStatus.INACTIVE:
             if not self._busy(address):
                 await self._drop(address, "source.inactive", "its client has set it inactive")
+            return
+        if self._row(address).state is SourceState.COLD and not self._warmth.demanded(address):
             return
         registered = await self._ports.chain.registered_environment(address)
         environment = registered or self._ports.scheduler.choose_environment(params.environments)
@@ -307,6 +333,7 @@ class SourceKeeper:
             return
         if self._row(address).state is not SourceState.READY:
             self._warmth.used(address)
+        self._warmth.met(address)
         ready = replace(row, state=SourceState.READY, registered=True, devices=devices, code="", reason="")
         await self._put(ready)
         log.info("source_ready", source=address, name=row.name, environment=environment.label, devices=devices)
@@ -317,8 +344,8 @@ class SourceKeeper:
     ) -> tuple[str, ...]:
         need = await self._ports.runtime.device_need(compose, environment, waived)
         devices = self._ports.scheduler.grant_devices(row.address, environment, need)
-        while devices is None and (cold := self._warmth.coldest(environment)):
-            await self._cool(cold, row.address)
+        while devices is None and (cold := self._warmth.for_devices(environment)):
+            await self._cool(cold, f"it was idle, and its devices went to {row.address}")
             devices = self._ports.scheduler.grant_devices(row.address, environment, need)
         if devices is None:
             text = f"needs {need} free {environment.label} device(s)"
@@ -330,16 +357,16 @@ class SourceKeeper:
             raise
         return tuple(device.id for device in devices)
 
-    async def _cool(self, address: Address, other: Address) -> None:
-        """Its project goes down, its devices go to the other; it asks for them again, and gets its turn."""
-        reason = f"it was idle, and its devices went to {other}"
+    async def _cool(self, address: Address, reason: str) -> None:
+        """Its project goes down and its devices are free; it comes up again for a task."""
         await self._put(
-            replace(self._row(address), state=SourceState.UNFIT, code="source.cooled", reason=reason, devices=())
+            replace(self._row(address), state=SourceState.COLD, code="source.cooled", reason=reason, devices=())
         )
-        log.info("source_cooled", source=address, devices_for=other)
+        log.info("source_cooled", source=address, reason=reason)
         await self._ports.runtime.down(address)
         self._ports.scheduler.release(source_holder(address))
-        self.changed(address)
+        for waiting in self._warmth.demands:
+            self.changed(waiting)
 
     async def _leave(self, address: Address) -> None:
         if self._busy(address):

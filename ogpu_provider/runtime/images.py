@@ -78,6 +78,7 @@ class Images:
         self._room = room or _room
         self._learn_rate = learn_rate
         self._waiting: dict[str, list[Address]] = {}
+        self._needs: dict[Address, dict[str, int]] = {}
         self._root = ""
         self._locks: dict[str, asyncio.Lock] = {}
         self._failed: dict[str, tuple[float, EngineError]] = {}
@@ -108,7 +109,17 @@ class Images:
             with self._waits(reference, source):
                 await self._bring(Image(image.repository, image.tag, digest), reference, tell)
         await self._shelf.used(reference, self._clock.now())
+        if source is not None:
+            self._needs.setdefault(source, {})[reference] = await self._shelf.size(reference)
         return reference
+
+    async def left(self, source: Address) -> int:
+        """Compressed bytes of what a source was started with, and what is gone since."""
+        total = 0
+        for reference, size in self._needs.get(source, {}).items():
+            if await self._engine.image(reference) is None:
+                total += size
+        return total
 
     async def collect(self, kept: Collection[str] = ()) -> list[str]:
         """While the disk is fuller than it should be: remove ours, least recently used first, none that a container

@@ -55,8 +55,9 @@ class Launch:
         self._guard = guard
         self._limits: Limits | None = None
 
-    async def start(self, spec: ProjectSpec) -> Live:
+    async def start(self, spec: ProjectSpec, pulled: Callable[[], None] = lambda: None) -> Live:
         """A project whose containers run; whether it answers is to be seen. What is made before a failure stays.
+        `pulled` is called when its images are there.
 
         Raises ComposeRefused or EngineError.
         """
@@ -76,6 +77,7 @@ class Launch:
             text = f"the project needs {project.devices} devices, {len(spec.devices)} are granted"
             raise EngineError(text, code="engine.devices", retry=Retry.LATER)
         images = await self._pin(spec.source, project)
+        pulled()
         plan = render.render(project, await self._grant(spec, variables, images, limits))
         await self._consult(plan)
         if self._guard is not None:

@@ -199,6 +199,9 @@ class Processes:
         """Nothing counts what processes send."""
         return {}
 
+    async def pull_left(self, source: Address) -> int:
+        return 0
+
     def pulls(self) -> Mapping[Address, tuple[Pulling, ...]]:
         return {}
 

@@ -52,6 +52,7 @@ GUARD_PAUSE_S = 60.0
 class Projects:
     """`callback_url` gives the address where a source's containers post results. `on_change` hears of a source whose
     containers ended by themselves, while `watch` runs. `guard` holds the sources' egress rules; None: there are none.
+    `learn_start` is told how many seconds a source took from its images to its first answer.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Projects:
         clock: Clock,
         on_change: Callable[[Address], None] = lambda _source: None,
         guard: Guard | None = None,
+        learn_start: Callable[[Address, float], None] = lambda _source, _seconds: None,
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -74,6 +76,7 @@ class Projects:
         self._clock = clock
         self._on_change = on_change
         self._guard = guard
+        self._learn_start = learn_start
         self._launch = Launch(engine, composer, settings, images, callback_url=callback_url, guard=guard)
         self._client = SourceClient(settings.dispatch_host, settings.dispatch_timeout)
         self._logs = TaskLogs(settings.data_dir / "logs")
@@ -238,6 +241,10 @@ class Projects:
         """Bytes by source, as of the guard's last look; empty where no rules count them."""
         return self._guard.traffic() if self._guard is not None else {}
 
+    async def pull_left(self, source: Address) -> int:
+        """See Runtime.pull_left."""
+        return await self._images.left(source)
+
     def pulls(self) -> Mapping[Address, tuple[Pulling, ...]]:
         """Images on their way, by the sources that wait for them."""
         return self._images.pulls()
@@ -253,8 +260,15 @@ class Projects:
         await self._engine.aclose()
 
     async def _start(self, spec: ProjectSpec) -> None:
-        live = await self._launch.start(spec)
+        since = 0.0
+
+        def pulled() -> None:
+            nonlocal since
+            since = self._clock.monotonic()
+
+        live = await self._launch.start(spec, pulled)
         contract = await self._ready(live)
+        self._learn_start(spec.source, self._clock.monotonic() - since)
         self._live[spec.source] = replace(live, contract=contract)
         log.info("project_up", source=spec.source, functions=sorted(contract.functions))
 

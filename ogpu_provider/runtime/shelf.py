@@ -65,6 +65,13 @@ class Shelf:
                 self._pulled[reference] = replace(found, used_at=at)
                 await self._save()
 
+    async def size(self, reference: str) -> int:
+        """0 for an image that is not ours: it is not removed by us either."""
+        async with self._lock:
+            await self._load()
+            found = self._pulled.get(reference)
+            return found.size if found else 0
+
     async def take(self, reference: str) -> None:
         async with self._lock:
             await self._load()

@@ -82,6 +82,7 @@ class FakeRuntime:
     adopted: set[Address] = field(default_factory=set)
     forgiven: list[Address] = field(default_factory=list)
     approvals: list[Address] = field(default_factory=list)
+    unpulled: dict[Address, int] = field(default_factory=dict)
     pids: set[int] = field(default_factory=set)
     broken: dict[str, ProviderError] = field(default_factory=dict)
     tested: list[str] = field(default_factory=list)
@@ -155,6 +156,9 @@ class FakeRuntime:
         self.tested.append(device.id)
         if error := self.broken.get(device.id):
             raise error
+
+    async def pull_left(self, source: Address) -> int:
+        return self.unpulled.get(source, 0)
 
     async def approved(self, source: Address, digest: str = "") -> tuple[str, ...]:
         self.approvals.append(source)

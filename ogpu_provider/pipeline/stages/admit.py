@@ -52,7 +52,8 @@ async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, gi
     if contract and task.function in contract.functions:
         violations = contract.violations(task.function, task.data)
     assert source.params is not None
-    problem = source.reason if source.state is not SourceState.READY else ""
+    cold = source.state is SourceState.COLD
+    problem = "" if cold or source.state is SourceState.READY else source.reason
     if not ports.book.paired:
         problem = "the master has removed this provider"
     admission = ports.scheduler.admit(
@@ -69,6 +70,7 @@ async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, gi
             functions=functions,
             violations=violations,
             source_problem=problem,
+            pull_left=await ports.runtime.pull_left(source.address) if cold else 0,
             now=now,
         )
     )
@@ -77,6 +79,10 @@ async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, gi
         return Transition(TaskState.DECLINED, known, admission.verdict.reasons, rulings=admission.verdict.rulings)
     if admission.lease is None:
         return Wait(give_up, admission.shortage, known, for_room=True)
+    if cold:  # worth a start; what its containers say of the input is decided on when they answer
+        ports.scheduler.release(admission.lease.holder)
+        ports.book.demand(source.address)
+        return Wait(give_up, f"the containers of {source.name or source.address} are started for it", known)
     return Transition(
         TaskState.ADMITTED,
         known

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 
 from ogpu_provider.domain.facts import Fact
 from ogpu_provider.domain.intent import Effect, IntentState, SignedTx
+from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.source import DeliveryMethod, SourceState
-from ogpu_provider.domain.task import Task, TaskState
+from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import COIN, Address, Hash
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.ports import Policy, Ports
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
+from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.store.memory import MemoryStore
@@ -170,10 +172,12 @@ async def running(
     policy: Policy | None = None,
     admission: AdmissionPolicy | None = None,
     sources: SourcePolicy | None = None,
+    knowledge: Knowledge | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon's path over `outside`, stopped (as a crash would) at the end."""
     outside.boots += 1
-    scheduler = HostScheduler(host or Host(slots), admission or AdmissionPolicy())
+    judge = Assessment(AssessmentPolicy(), knowledge).circumstances if knowledge else None
+    scheduler = HostScheduler(host or Host(slots), admission or AdmissionPolicy(), *([judge] if judge else []))
     ports = Ports(
         journal=outside.journal,
         chain=outside.chain,
@@ -186,8 +190,14 @@ async def running(
         started_at=outside.clock.now(),
         policy=policy or Policy(confirmations=1),
     )
-    conductor = Conductor(ports)
     intake: Intake
+    keeper: SourceKeeper
+
+    def observe(task: Task, _before: TaskState) -> None:
+        if task.state not in AT_WORK:
+            keeper.finished(task.source)
+
+    conductor = Conductor(ports, observe)
 
     async def ready(source: Address) -> None:
         for view in await outside.chain.open_tasks(source):
@@ -200,6 +210,7 @@ async def running(
         on_change=conductor.nudge_source,
         on_ready=ready,
         busy=conductor.busy,
+        engaged=conductor.engaged,
     )
     intake = Intake(ports, conductor, keeper)
     results = ResultSink(ports, conductor)

@@ -135,38 +135,6 @@ async def test_devices_are_granted_to_one_source_at_a_time(outside: Outside) -> 
         assert spec.devices == (card,)
 
 
-async def test_an_idle_source_gives_its_devices_to_one_that_has_none(outside: Outside) -> None:
-    """They take turns, not faster than the setting says; one that works keeps what it has."""
-    outside.content.documents[METADATA] = json.dumps({"nvidia": COMPOSE, "name": "gpu"}).encode()
-    both = [
-        outside.chain.publish_source(environments=frozenset({Environment.NVIDIA}), metadata_url=METADATA).source
-        for _ in range(2)
-    ]
-    for source in both:
-        outside.runtime.scripts[source] = Script({"f": (lambda data: data, ())}, devices=1, answers=False)
-        outside.chain.register(source, environment=Environment.NVIDIA)
-    outside.config("f", {})
-    card = Device("GPU-1", Environment.NVIDIA, "card", 24 << 30)
-    policy = SourcePolicy(serve_all=True, idle_after=1200.0)
-    async with running(outside, host=Host(2, (card,)), sources=policy) as daemon:
-        await settle()
-        first = next(source for source in both if source in outside.runtime.running)
-        second = next(source for source in both if source != first)
-        await outside.clock.advance(1100)
-        assert await state(daemon, second) == (SourceState.UNFIT, "capacity.devices")
-        await outside.clock.advance(800)
-        assert list(outside.runtime.running) == [second]
-        assert await state(daemon, second) == (SourceState.READY, "")
-        assert (await state(daemon, first))[0] is SourceState.UNFIT
-        assert outside.runtime.stopped[-1] == first
-        task = await daemon.publish(second, lasts=20_000)
-        await outside.clock.advance(2500)
-        assert list(outside.runtime.running) == [second], "it works"
-        await daemon.results.accept(second, task, b"{}")
-        await outside.clock.advance(1900)
-        assert list(outside.runtime.running) == [first]
-
-
 async def test_an_inactive_source_goes_down_after_its_last_task(outside: Outside) -> None:
     source = outside.source(answers=False)
     async with running(outside) as daemon:
