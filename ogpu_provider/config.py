@@ -135,6 +135,29 @@ def load(
     return Configuration(settings, used, MappingProxyType(origins))
 
 
+TERMS = ("sources", "admission", "price", "breakers", "owner", "execution")
+"""Sections that say which work is taken, and on what terms."""
+
+
+def overlaid(settings: Settings, file: Path) -> Settings:
+    """The settings with what a file says of `TERMS` in place of theirs; its other sections are left aside.
+
+    Raises ConfigError as `load`.
+    """
+    tree = _read_toml(file)
+    try:
+        other = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise _refusal(error, file, dict.fromkeys(_leaves(tree), "file")) from None
+    sections = {}
+    for name in TERMS:
+        theirs: Section = getattr(other, name)
+        sections[name] = getattr(settings, name).model_copy(
+            update={key: getattr(theirs, key) for key in theirs.model_fields_set}
+        )
+    return settings.model_copy(update=sections)
+
+
 def written(file: Path, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
     """What stands in the file, if there is one, and in the environment, by key and unchecked: `network.name`.
 

@@ -2,9 +2,7 @@
 
 import csv as csv_format
 import sys
-import time
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -12,11 +10,11 @@ from cyclopts import Parameter
 from ogpu_provider.cli import journal
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.screen import document, table
+from ogpu_provider.cli.since import begin
 from ogpu_provider.domain.earnings import Total, totals, whole
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.units import coin
 
-SPANS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 COLUMNS = ("tasks", "paid_wei", "paid", "transactions", "gas_wei", "gas", "net_wei", "net")
 
 
@@ -37,13 +35,13 @@ async def earnings(
     """
     if csv and json:
         raise ConfigError("--csv and --json exclude each other", code="usage", remedy="choose one")
-    begin = _begin(since)
+    start = begin(since)
     async with journal.opened(config) as reader:
-        entries = await reader.entries(begin)
+        entries = await reader.entries(start)
     rows, total = totals(entries, by), whole(entries)
     if json:
         shown = [{by: row.key, **_figures(row)} for row in rows]
-        document({"since": begin, "by": by, "rows": shown, "total": _figures(total)})
+        document({"since": start, "by": by, "rows": shown, "total": _figures(total)})
     elif csv:
         writer = csv_format.writer(sys.stdout, lineterminator="\n")
         writer.writerow((by, *COLUMNS))
@@ -63,16 +61,3 @@ def _figures(row: Total) -> dict[str, Any]:
         *(row.transactions, row.fees, coin(row.fees), row.net, coin(row.net)),
     )
     return dict(zip(COLUMNS, figures, strict=True))
-
-
-def _begin(since: str) -> float:
-    """Unix seconds. Raises ConfigError (`usage.since`)."""
-    number, unit = since[:-1], since[-1:]
-    if unit in SPANS and number.isascii() and number.isdigit() and len(number) < 6:
-        return max(0.0, time.time() - int(number) * SPANS[unit])
-    try:
-        day = date.fromisoformat(since)
-    except ValueError:
-        text = f"{since!r} is neither a day nor a span"
-        raise ConfigError(text, code="usage.since", remedy="2026-01-31, or 12h, 30d, 4w") from None
-    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()

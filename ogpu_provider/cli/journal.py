@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ogpu_provider.domain.errors import ProviderError
+from ogpu_provider.domain.errors import ProviderError, StoreError
 from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.task import JournalLine, Task
 from ogpu_provider.domain.units import Address, coin
@@ -31,6 +31,24 @@ async def opened(file: Path | None) -> AsyncIterator["SqliteReader"]:
     from ogpu_provider.store.reader import open_readonly
 
     reader = await open_readonly(read_settings(file).journal)
+    try:
+        yield reader
+    finally:
+        await reader.close()
+
+
+@asynccontextmanager
+async def if_any(settings: "Settings") -> AsyncIterator["SqliteReader | None"]:
+    """The journal, None where no daemon ever ran. Raises StoreError for one that cannot be read."""
+    from ogpu_provider.store.reader import open_readonly
+
+    try:
+        reader = await open_readonly(settings.journal)
+    except StoreError as error:
+        if error.code != "store.missing":
+            raise
+        yield None
+        return
     try:
         yield reader
     finally:

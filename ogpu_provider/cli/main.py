@@ -26,12 +26,14 @@ from ogpu_provider.cli import (
     register,
     run,
     service,
+    simulate,
     sources,
     status,
     tasks,
     top,
     vault,
     why,
+    why_idle,
 )
 from ogpu_provider.cli.screen import error, printable
 from ogpu_provider.domain.errors import ComposeRefused, ConfigError, ControlRefused, KeyRefused, ProviderError
@@ -58,6 +60,8 @@ app.command(top.top)
 app.command(earnings.earnings)
 app.command(tasks.app)
 app.command(why.why)
+app.command(why_idle.why_idle)
+app.command(simulate.simulate)
 app.command(sources.app)
 app.command(orders.pause)
 app.command(orders.resume)

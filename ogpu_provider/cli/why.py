@@ -1,13 +1,22 @@
 """`ogpu-provider why`: what decided about a task."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ogpu_provider.cli import journal
 from ogpu_provider.cli.options import AsJson, ConfigFile, TaskName
-from ogpu_provider.cli.screen import at, document, printable
+from ogpu_provider.cli.past import past
+from ogpu_provider.cli.screen import at, document, facts, printable
+from ogpu_provider.domain.errors import ChainError, ProviderError
+from ogpu_provider.domain.history import PastTask
 from ogpu_provider.domain.task import JournalLine, Task, TaskState
+from ogpu_provider.domain.units import Address, coin
 from ogpu_provider.domain.verdict import Ruling
+
+if TYPE_CHECKING:
+    from ogpu_provider.domain.source import SourceParams
+    from ogpu_provider.settings import Settings
 
 MEANING = {
     TaskState.SEEN: "was seen, and is not decided on",
@@ -29,24 +38,33 @@ MEANING = {
 
 
 async def why(task: TaskName, /, *, json: AsJson = False, config: ConfigFile = None) -> None:
-    """Say why a task is where it is: every reason, and the journal line that decided."""
-    async with journal.opened(config) as reader:
-        row = await journal.find(reader, task)
-        lines = await reader.history(row.address)
+    """Say why a task is where it is: every rule with its numbers, in order, and which one decided.
+
+    A task that the journal does not have is looked up on the chain, and it is said why it was never seen.
+    """
+    try:
+        async with journal.opened(config) as reader:
+            row = await journal.find(reader, task)
+            lines = await reader.history(row.address)
+    except ProviderError as error:
+        if error.code not in ("task.unknown", "store.missing") or len(task) != 42:
+            raise
+        await _unseen(task, error, config, json=json)
+        return
     line = deciding(row, lines)
     if json:
         document(answer(row, line, judgement(lines)))
-        return
+    else:
+        _show(row, line, judgement(lines))
+
+
+def _show(row: Task, line: JournalLine | None, judged: Sequence[Ruling]) -> None:
     print(f"{row.address} {MEANING[row.state]}.")
     for reason in line.reasons if line else ():
         print(f"  {reason.code}: {printable(reason.text)}")
-    judged = judgement(lines)
     if judged:
         print("the rules, in order; the first that speaks against it decides:")
-        for ruling in judged:
-            print(f"  {'+' if ruling.passed else '-'} {ruling.code}: {printable(ruling.text)}")
-            if not ruling.passed and ruling.setting:
-                print(f"      would have passed with: {printable(ruling.setting)}")
+        _show_rules(judged)
     if line and not line.reasons and row.code:
         print(f"  {row.code}: {printable(row.reason)}")
     if row.obliged:
@@ -54,6 +72,81 @@ async def why(task: TaskName, /, *, json: AsJson = False, config: ConfigFile = N
     if line:
         before = f"{line.before} -> " if line.before else ""
         print(f"decided {at(line.at)}: {before}{line.after} (daemon start {line.boot})")
+
+
+def _show_rules(rulings: Sequence[Ruling]) -> None:
+    for ruling in rulings:
+        print(f"  {'+' if ruling.passed else '-'} {ruling.code}: {printable(ruling.text)}")
+        if not ruling.passed and ruling.setting:
+            print(f"      would have passed with: {printable(ruling.setting)}")
+
+
+async def _unseen(name: str, error: ProviderError, config: Path | None, *, json: bool) -> None:
+    """Of a task that the journal does not have. Raises `error` if the chain knows no such task either."""
+    from ogpu_provider.cli.why_idle import idleness_of
+
+    settings, address = journal.read_settings(config), journal.whole_address(name)
+    async with past(settings, 0.0, offline=True) as found:
+        known = await found.store.task(address)
+        terms = await found.store.sources()
+        durations = await found.store.durations()
+        if known is None or terms.get(known.source) is None:
+            known, terms = await _from_chain(settings, address, error)
+    idleness = await idleness_of(settings, terms, durations)
+    against = idleness.against(known, None)
+    if json:
+        document(_unseen_document(known, against))
+        return
+    print(f"{address} was never seen by this provider.")
+    facts((("source", known.source), ("pays", coin(known.payment)), ("expiry", at(known.expiry))), indent="  ")
+    if known.end is not None:
+        print(f"  on chain it is {known.end.name.lower()}")
+    if against:
+        print("what spoke against it; the first decides:")
+        _show_rules(against)
+
+
+async def _from_chain(
+    settings: "Settings", address: Address, error: ProviderError
+) -> tuple[PastTask, dict[Address, "SourceParams | None"]]:
+    """Raises `error`, with what to do, where the chain does not answer or has no such task."""
+    from ogpu_provider.assembly import network_of, open_pool
+    from ogpu_provider.chain.history import ChainPast
+    from ogpu_provider.domain.clock import SystemClock
+
+    network = network_of(settings)
+    try:
+        async with open_pool(settings, network) as pool:
+            chain = ChainPast(pool, network, SystemClock(), pauses=())
+            found = await chain.task(address)
+            if found is None:
+                text = f"neither the journal nor the chain has a task {address}"
+                raise ProviderError(text, code="task.unknown", remedy="check the address, and network.name")
+            return found, {one.address: one for one in await chain.terms([found.source])}
+    except ChainError as silent:
+        error.remedy = f"{error.remedy}; the chain could not be asked: {silent}"
+        raise error from silent
+
+
+def _unseen_document(task: PastTask, against: Sequence[Ruling]) -> dict[str, Any]:
+    return {
+        "task": task.task,
+        "state": "unseen",
+        "meaning": "was never seen by this provider",
+        "source": task.source,
+        "payment_wei": task.payment,
+        "expiry": task.expiry,
+        "published_at": task.at or None,
+        "block": task.block or None,
+        "chain": task.end.name.lower() if task.end is not None else None,
+        "reasons": [{"code": one.code, "text": one.text} for one in against],
+        "rules": [
+            {"code": one.code, "passed": one.passed, "text": one.text, "setting": one.setting or None}
+            for one in against
+        ],
+        "decided_by": against[0].code if against else None,
+        "decided": None,
+    }
 
 
 def deciding(row: Task, lines: Sequence[JournalLine]) -> JournalLine | None:

@@ -236,6 +236,8 @@ def _listed(address: Address, addresses: frozenset[Address]) -> bool:
 
 
 def _of(address: Address, values: Mapping[Address, _V]) -> _V | None:
+    if not values:
+        return None
     return next((value for other, value in values.items() if other.lower() == address.lower()), None)
 
 

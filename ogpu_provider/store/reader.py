@@ -6,6 +6,7 @@ from pathlib import Path
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.earnings import Entry
+from ogpu_provider.domain.history import Outcome
 from ogpu_provider.domain.learnt import Learnt
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import OVER, JournalLine, Task, TaskState
@@ -19,6 +20,7 @@ from ogpu_provider.store.rows import (
     entry_of,
     learnt_of,
     line_of,
+    outcome_of,
     source_of,
     task_of,
     wish_of,
@@ -41,6 +43,12 @@ _FEES = (  # a transaction that failed, or did nothing, cost its fee all the sam
     "coalesce(tasks.environment, sources.environment) AS environment, '0' AS paid, fee_paid AS fee FROM intents "
     "LEFT JOIN tasks ON tasks.address = intents.subject LEFT JOIN sources ON sources.address = intents.subject "
     "WHERE intents.state IN ('confirmed', 'reverted', 'abandoned') AND fee_paid IS NOT NULL AND intents.updated_at >= ?"
+)
+
+_OUTCOMES = (
+    "SELECT address, source, state, code, reason, function, payment, expiry, seen_at, updated_at, response, "
+    "(SELECT detail FROM journal WHERE journal.task = address AND after = 'declined' "
+    "ORDER BY journal.seq DESC LIMIT 1) AS detail FROM tasks WHERE seen_at >= ? ORDER BY tasks.seq"
 )
 
 
@@ -106,6 +114,19 @@ class SqliteReader(OutboxReader):
     async def result_at(self, task: Address) -> float | None:
         """When the result was taken in, unix seconds."""
         return await self._one("SELECT at FROM results WHERE task = ?", lambda row: float(row["at"]), task)
+
+    async def responses(self) -> list[Address]:
+        """The responses that were ours."""
+        sql = "SELECT response FROM tasks WHERE response IS NOT NULL"
+        return await self._all(sql, lambda row: Address(row["response"]))
+
+    async def outcomes(self, since: float) -> list[Outcome]:
+        """What became of every task seen at or after `since` (unix seconds), shortly; oldest first."""
+        return await self._all(_OUTCOMES, outcome_of, since)
+
+    async def began(self) -> float | None:
+        """When the first task of all was seen, unix seconds."""
+        return await self._one("SELECT min(seen_at) AS at FROM tasks", lambda row: row["at"])
 
     async def longest_run(self, source: Address, function: str) -> float | None:
         sql = (

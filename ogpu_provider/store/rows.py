@@ -8,6 +8,7 @@ from operator import attrgetter
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.earnings import Entry
+from ogpu_provider.domain.history import Outcome
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.learnt import Fact, Key, Learnt
 from ogpu_provider.domain.source import (
@@ -20,7 +21,7 @@ from ogpu_provider.domain.source import (
 )
 from ogpu_provider.domain.task import JournalLine, Task, TaskState
 from ogpu_provider.domain.units import Address, Hash
-from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.domain.verdict import Reason, Ruling
 from ogpu_provider.domain.wish import Want, Wish
 
 Row = sqlite3.Row
@@ -78,6 +79,24 @@ def line_of(row: Row) -> JournalLine:
         boot=row["boot"],
         reasons=tuple(Reason(code, text) for code, text in json.loads(row["reasons"])),
         detail=json.loads(row["detail"]),
+    )
+
+
+def outcome_of(row: Row) -> Outcome:
+    detail = json.loads(row["detail"]) if row["detail"] else {}
+    return Outcome(
+        task=Address(row["address"]),
+        source=Address(row["source"]),
+        state=TaskState(row["state"]),
+        code=row["code"],
+        reason=row["reason"],
+        function=row["function"],
+        payment=int(row["payment"]),
+        expiry=int(row["expiry"]),
+        seen_at=row["seen_at"],
+        updated_at=row["updated_at"],
+        response=row["response"],
+        against=tuple(Ruling(*parts) for parts in detail.get("rulings", ()) if not parts[1]),
     )
 
 
@@ -156,10 +175,7 @@ def signed_of(row: Row) -> SignedTx:
 
 
 def source_values(source: ServedSource) -> Values:
-    params = None
-    if source.params is not None:
-        plain = asdict(source.params) | {"environments": sorted(source.params.environments)}
-        params = json.dumps(plain)
+    params = None if source.params is None else params_text(source.params)
     return {
         "address": source.address,
         "state": source.state,
@@ -183,7 +199,7 @@ def source_of(row: Row) -> ServedSource:
         name=row["name"],
         environment=None if row["environment"] is None else Environment(row["environment"]),
         registered=bool(row["registered"]),
-        params=None if row["params"] is None else _params_of(row["params"]),
+        params=None if row["params"] is None else params_of(row["params"]),
         compose_sha256=row["compose_sha256"],
         devices=tuple(json.loads(row["devices"])),
         device_memory=row["device_memory"],
@@ -193,7 +209,11 @@ def source_of(row: Row) -> ServedSource:
     )
 
 
-def _params_of(text: str) -> SourceParams:
+def params_text(params: SourceParams) -> str:
+    return json.dumps(asdict(params) | {"environments": sorted(params.environments)})
+
+
+def params_of(text: str) -> SourceParams:
     plain = json.loads(text)
     plain["environments"] = frozenset(Environment(bit) for bit in plain["environments"])
     plain["delivery"] = DeliveryMethod(plain["delivery"])

@@ -79,9 +79,12 @@ def test_a_task_nobody_knows_is_a_refusal_and_no_journal_is_no_answer(shell: She
     assert answer.err.startswith("error [store.missing]: ")
     assert "\nremedy: " in answer.err
     journal()
+    with shell.config.open("a") as settings:  # an endpoint that nobody listens at
+        settings.write('[network]\nname = "devnet"\nrpc_url = "http://127.0.0.1:9"\n')
     for name in ("0x3", "0x" + "3" * 40, "rubbish", "0x"):
         assert shell("why", name).code == 1
         assert shell("tasks", "show", name).code == 1
+    assert "the chain could not be asked" in shell("why", "0x" + "3" * 40).err
 
 
 def test_logs_are_printed_as_kept_and_their_absence_is_said(shell: Shell, journal: Write) -> None:

@@ -1,0 +1,199 @@
+"""The past once more, on a host and under terms that may be others: what would have been taken, and what it earned.
+
+Driven by events: a task arrives, the live rules judge it, a lease is held while it runs, what waits looks again when
+one is given back. Nothing fails by itself here, so breakers stay closed. Pure and deterministic; unix seconds, wei.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ogpu_provider.domain.admission import Candidate
+from ogpu_provider.domain.history import PastTask
+from ogpu_provider.domain.resources import Host, task_holder
+from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.verdict import Ruling
+from ogpu_provider.scheduler import missed
+from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
+from ogpu_provider.scheduler.circumstances import Circumstances
+from ogpu_provider.scheduler.course import Course
+from ogpu_provider.scheduler.estimate import Estimate
+from ogpu_provider.scheduler.price import Costs, costs
+from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.scheduler.scheduler import HostScheduler
+from ogpu_provider.scheduler.seats import Seat, Seats, Stand, candidate_of
+from ogpu_provider.scheduler.sharing import Sharing
+from ogpu_provider.scheduler.takings import Takings
+from ogpu_provider.scheduler.usage import Usage
+
+NO_ROOM = Ruling("capacity.none", False, "waited for a slot until it was too late")
+NO_DEVICES = Ruling("capacity.devices", False, "no device was free for its source")
+UNREADABLE = Ruling("source.unreadable", False, "the terms of its source could not be read")
+_CROWD = 1000
+"""Waiting tasks of a source beyond which those that are too old are looked for."""
+Duration = Callable[[PastTask], float]
+"""Seconds that a task would have run here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A host, and how its operator has set it. `stands`: the sources, in the order in which they get devices.
+
+    `idle_after`: seconds without a task after which a source gives its devices to one that has none; None: never.
+    """
+
+    host: Host
+    policy: AdmissionPolicy
+    terms: AssessmentPolicy
+    course: Course
+    stands: Mapping[Address, Stand]
+    sharing: Sharing | None = None
+    idle_after: float | None = None
+
+
+class Replay:
+    """From `begin` on: `arrive` in the order of time, `finish` once; `takings` and `usage` then say what came of it."""
+
+    def __init__(self, plan: Plan, assessment: Assessment, duration: Duration, begin: float) -> None:
+        host = plan.host
+        self._plan = plan
+        self._assessment = assessment
+        self._duration = duration
+        self._scheduler = HostScheduler(host, plan.policy, self._circumstances, plan.sharing)
+        self._seats = Seats(self._scheduler, plan.stands, plan.policy.slots, idle_after=plan.idle_after, begin=begin)
+        self._ends: list[tuple[float, int, Address, Seat]] = []
+        self._count = 0
+        self._running = 0
+        self._minute = -1
+        self._known: dict[tuple[Address, bool], Circumstances] = {}
+        self._spent: dict[float, Costs] = {}
+        self._waiting: dict[Address, Seat] = {}
+        self.usage = Usage(begin, [device.id for device in host.devices], host.cpu_slots)
+        self.takings = Takings()
+
+    def arrive(self, tasks: Iterable[PastTask]) -> None:
+        for task in tasks:
+            self._pass(task.at)
+            self.takings.publish(task)
+            seat = self._seats.get(task.source)
+            if seat is None or seat.stand.refusal is not None:
+                refusal = seat.stand.refusal if seat else None
+                self.takings.decline(task, (refusal or UNREADABLE,))
+            else:
+                self._arrived(task, seat, float(task.at))
+
+    def finish(self, end: float) -> None:
+        """Let everything that was begun come to its end; shares count to `end`, or to the last task's, if later."""
+        while self._ends:
+            self._pass(self._ends[0][0])
+        for seat in self._waiting.values():
+            for task in seat.waiting:
+                self.takings.decline(task, (NO_ROOM,))
+        self._waiting.clear()
+        self.usage.close(end)
+
+    def _arrived(self, task: PastTask, seat: Seat, now: float) -> None:
+        warm = seat.seated
+        if not warm and not self._seats.make_room(task.source, seat, now):
+            self.takings.decline(task, (NO_DEVICES,))
+        elif not self._decide(task, seat, now, warm=warm):
+            self._waiting[task.source] = seat
+            seat.waiting.append(task)
+            self.takings.waited += 1
+            if len(seat.waiting) % _CROWD == 0:
+                self._thin(seat, now)
+
+    def _decide(self, task: PastTask, seat: Seat, now: float, *, warm: bool = True, waited: bool = False) -> bool:
+        """Whether it is decided; otherwise all that is missing is room."""
+        candidate = candidate_of(task, seat.stand, now, warm=warm)
+        admission = self._scheduler.admit(candidate)
+        if not admission.verdict.accepted:
+            against = missed.against(admission.verdict.rulings)
+            late = waited and against[0].code.startswith("time.")
+            self.takings.decline(task, (NO_ROOM,) if late else against)
+        elif admission.lease is None:
+            return False
+        else:
+            self._start(task, seat, now, self._circumstances(candidate).estimate)
+        return True
+
+    def _circumstances(self, candidate: Candidate) -> Circumstances:
+        """The live assessment. Hours and tariffs change with the minute and nothing else does: asked once for each."""
+        self._turn_minute(candidate.now)
+        key = candidate.source, candidate.functions is None
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._assessment.circumstances(candidate)
+        return found
+
+    def _turn_minute(self, now: float) -> None:
+        minute = int(now // 60)
+        if minute != self._minute:
+            self._minute, self._known, self._spent = minute, {}, {}
+
+    # a task's way
+
+    def _start(self, task: PastTask, seat: Seat, now: float, estimate: Estimate) -> None:
+        takes = (estimate.pull or 0.0) + estimate.cold + self._duration(task)
+        fate = self._plan.course.fate(task, seat.stand.params.delivery, now, takes)
+        spent = self._costs(now, fate.end - now)
+        self.takings.end(task, fate.outcome, gas=fate.gas, energy=spent.energy, rate=spent.rate)
+        self._count += 1
+        self._running += seat.slots
+        seat.running += seat.slots
+        heapq.heappush(self._ends, (fate.end, self._count, task.task, seat))
+        self.usage.begin(now, seat.devices)
+
+    def _costs(self, now: float, seconds: float) -> Costs:
+        """Of a run that begins now; gas is another matter."""
+        self._turn_minute(now)
+        found = self._spent.get(seconds)
+        if found is None:
+            terms = self._plan.terms
+            moment = datetime.fromtimestamp(now, terms.zone)
+            found = costs(terms.terms, run_s=seconds, joules=None, gas=None, moment=moment)
+            self._spent[seconds] = found
+        return found
+
+    def _pass(self, now: float) -> None:
+        """Give back what ends by now; what waits looks in between."""
+        while self._ends and self._ends[0][0] <= now:
+            at, _, task, seat = heapq.heappop(self._ends)
+            self._scheduler.release(task_holder(task))
+            self.usage.end(at, seat.devices)
+            self._running -= seat.slots
+            seat.running -= seat.slots
+            seat.idle_since = at
+            if self._waiting:
+                self._look(at)
+
+    def _look(self, now: float) -> None:
+        """The longest waiting task of each source, and the next of its source when it gets in."""
+        for address, seat in tuple(self._waiting.items()):
+            if self._running >= self._plan.host.cpu_slots:
+                return
+            while seat.waiting and self._has_room(seat):
+                task = seat.waiting[0]
+                if now >= self._gone(task, seat.stand):
+                    self.takings.decline(task, (NO_ROOM,))
+                elif not self._decide(task, seat, now, waited=True):
+                    break
+                seat.waiting.popleft()
+            if not seat.waiting:
+                del self._waiting[address]
+
+    def _thin(self, seat: Seat, now: float) -> None:
+        gone = [self._gone(task, seat.stand) <= now for task in seat.waiting]
+        for task, over in zip(seat.waiting, gone, strict=True):
+            if over:
+                self.takings.decline(task, (NO_ROOM,))
+        seat.waiting = deque(task for task, over in zip(seat.waiting, gone, strict=True) if not over)
+
+    def _gone(self, task: PastTask, stand: Stand) -> float:
+        return self._plan.course.hopeless(task, stand.params.delivery)
+
+    def _has_room(self, seat: Seat) -> bool:
+        """Whether a lease could be had at all: asked first, because to judge all those that wait costs more."""
+        return self._running + seat.slots <= self._plan.host.cpu_slots and seat.running + seat.slots <= seat.limit

@@ -1,0 +1,277 @@
+"""The past replayed: each task ends once, money adds up, and no card works more than all the time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ogpu_provider.domain.facts import TaskStatus
+from ogpu_provider.domain.history import PastTask
+from ogpu_provider.domain.learnt import Fact, Key, Knowledge, Learnt
+from ogpu_provider.domain.resources import Device, Host
+from ogpu_provider.domain.source import DeliveryMethod, Environment, SourceParams, SourceStatus
+from ogpu_provider.domain.units import COIN, Address
+from ogpu_provider.domain.verdict import Ruling
+from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
+from ogpu_provider.scheduler.competition import Competition
+from ogpu_provider.scheduler.course import Course
+from ogpu_provider.scheduler.price import Tariff, Terms
+from ogpu_provider.scheduler.replay import Plan, Replay
+from ogpu_provider.scheduler.requirements import SlotLimits
+from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.scheduler.seats import Stand
+
+BEGIN = 1_700_000_000
+SOURCES = tuple(Address(f"0x{number:040x}") for number in range(1, 5))
+CLIENT = Address("0x" + "c" * 40)
+RUN = 10.0
+
+
+def params(source: Address, delivery: DeliveryMethod = DeliveryMethod.FIRST_RESPONSE) -> SourceParams:
+    every = frozenset(Environment)
+    return SourceParams(source, CLIENT, "", every, 0, 0, 3600, delivery, 0, SourceStatus.ACTIVE)
+
+
+def host(cards: int = 2, slots: int = 4) -> Host:
+    return Host(slots, tuple(Device(f"gpu{n}", Environment.NVIDIA, "X", 24 << 30) for n in range(cards)))
+
+
+def cpu(source: Address) -> Stand:
+    return Stand(params(source), Environment.CPU)
+
+
+def gpu(source: Address) -> Stand:
+    return Stand(params(source), Environment.NVIDIA, 1)
+
+
+def task(number: int, at: int, *, source: Address = SOURCES[0], pays: int = COIN, lasts: int = 600) -> PastTask:
+    return PastTask(Address(f"0x{number:040x}"), source, at, BEGIN + at, pays, BEGIN + at + lasts)
+
+
+def replayed(tasks: Sequence[PastTask], stands: dict[Address, Stand], **changes: object) -> Replay:
+    plan = Plan(host(), AdmissionPolicy(), AssessmentPolicy(), Course(), stands)
+    replay = Replay(replace(plan, **changes), Assessment(AssessmentPolicy(), Knowledge()), lambda _: RUN, BEGIN)  # type: ignore[arg-type]
+    replay.arrive(tasks)
+    replay.finish(BEGIN + 1000.0)
+    return replay
+
+
+def codes(replay: Replay) -> dict[str, int]:
+    return {group.code: group.tasks for group in replay.takings.declined.groups()}
+
+
+def test_one_task_is_paid_and_its_card_is_busy_while_it_runs() -> None:
+    replay = replayed([task(1, 100)], {SOURCES[0]: gpu(SOURCES[0])})
+    assert (replay.takings.all.accepted, replay.takings.all.income) == (1, COIN)
+    assert replay.usage.busy == {"gpu0": RUN, "gpu1": 0.0}
+    assert (replay.usage.share(RUN), replay.usage.slot_seconds) == (RUN / 1000, RUN)
+
+
+def test_a_second_task_waits_for_the_first_ones_slot_and_a_third_is_too_late() -> None:
+    limits = AdmissionPolicy(min_time_left=0.0)
+    three = [task(1, 0), task(2, 1), task(3, 2, lasts=28)]
+    replay = replayed(three, {SOURCES[0]: gpu(SOURCES[0])}, policy=limits)
+    assert (replay.takings.waited, replay.takings.all.paid.tasks, codes(replay)) == (2, 2, {"capacity.none": 1})
+    assert replay.usage.busy["gpu0"] == 2 * RUN
+    more = replace(limits, slots=SlotLimits(gpu_per_device=3))
+    assert replayed(three, {SOURCES[0]: gpu(SOURCES[0])}, policy=more).takings.all.paid.tasks == 3
+
+
+def test_an_earlier_answer_of_somebody_else_takes_a_first_response() -> None:
+    course = Course(attempt_gas=7, submit_gas=5)
+    early, late = replace(task(1, 0), responded_at=BEGIN + 4), replace(task(2, 50), responded_at=BEGIN + 90)
+    within_our_last_second = replace(task(3, 100), responded_at=BEGIN + 112)
+    replay = replayed([early, late, within_our_last_second], {SOURCES[0]: gpu(SOURCES[0])}, course=course)
+    books = replay.takings.all
+    assert (books.paid.tasks, books.lost.tasks) == (1, 2)
+    assert books.gas == 7 + (7 + 5) + (7 + 5)  # no response is sent where it is known to be late
+    assert books.net == COIN - books.gas
+    assert replay.usage.busy["gpu0"] == 4 + 10 + 10  # the lease is given back when the other's answer is there
+
+
+def test_what_was_ours_then_does_not_compete_with_us_and_without_others_all_is_paid() -> None:
+    response = Address("0x" + "e" * 40)
+    beaten = replace(task(1, 0), responded_at=BEGIN + 4, response=response)
+    stands = {SOURCES[0]: gpu(SOURCES[0])}
+    for competition in (Competition(ours=frozenset({response})), Competition(others=False)):
+        books = replayed([beaten], stands, course=Course(competition)).takings.all
+        assert (books.paid.tasks, books.lost.tasks) == (1, 0)
+
+
+def test_by_hand_a_client_pays_us_only_where_it_paid_anybody_and_we_were_there() -> None:
+    stands = {SOURCES[0]: Stand(params(SOURCES[0], DeliveryMethod.MANUAL_CONFIRMATION), Environment.CPU)}
+    confirmed = replace(task(1, 0), end=TaskStatus.FINALIZED, ended_at=BEGIN + 300, responded_at=BEGIN + 3)
+    too_soon = replace(task(2, 20), end=TaskStatus.FINALIZED, ended_at=BEGIN + 25)
+    never = task(3, 40)
+    books = replayed([confirmed, too_soon, never], stands).takings.all
+    assert (books.paid.tasks, books.lost.tasks, books.unpaid.tasks) == (1, 1, 1)
+
+
+def test_refused_and_unreadable_sources_are_declined_with_their_worth() -> None:
+    no = Ruling("source.not_served", False, "not served", "sources.serve with 0x2")
+    stands = {SOURCES[0]: gpu(SOURCES[0]), SOURCES[1]: replace(cpu(SOURCES[1]), refusal=no)}
+    replay = replayed([task(1, 0, source=SOURCES[1]), task(2, 0, source=SOURCES[2])], stands)
+    assert codes(replay) == {"source.not_served": 1, "source.unreadable": 1}
+    assert replay.takings.declined.worth == 2 * COIN
+    assert [group.lines for group in replay.takings.declined.groups()] == [["sources.serve with 0x2"], []]
+
+
+def test_devices_change_hands_only_where_the_operator_lets_them() -> None:
+    stands = {source: gpu(source) for source in SOURCES[:2]}
+    tasks = [task(1, 0), task(2, 300, source=SOURCES[1]), task(3, 600)]
+    assert codes(replayed(tasks, stands, host=host(cards=1))) == {"capacity.devices": 1}
+    moved = replayed(tasks, stands, host=host(cards=1), idle_after=60.0)
+    assert (moved.takings.all.paid.tasks, moved.usage.busy["gpu0"]) == (3, 3 * RUN)
+    assert codes(replayed(tasks, stands, host=host(cards=1), idle_after=500.0)) == {"capacity.devices": 1}
+
+
+def test_a_run_longer_than_there_is_time_fails_and_costs_its_attempt() -> None:
+    plan = Plan(
+        host(),
+        AdmissionPolicy(),
+        AssessmentPolicy(),
+        Course(attempt_gas=3, submit_gas=9),
+        {SOURCES[0]: cpu(SOURCES[0])},
+    )
+    replay = Replay(plan, Assessment(AssessmentPolicy(), Knowledge()), lambda _: 1000.0, BEGIN)
+    replay.arrive([task(1, 0, lasts=60)])
+    replay.finish(BEGIN + 100)
+    assert (replay.takings.all.failed.tasks, replay.takings.all.gas, replay.usage.slot_seconds) == (1, 3, 50.0)
+    assert replay.usage.slot_share == pytest.approx(50 / 100 / 4)
+
+
+def test_energy_and_rate_are_of_the_seconds_that_ran() -> None:
+    terms = AssessmentPolicy(terms=Terms(Tariff(Fraction("0.36")), Fraction("0.1"), watts=1000.0, hour_rate=3600))
+    books = replayed([task(1, 0)], {SOURCES[0]: cpu(SOURCES[0])}, terms=terms).takings.all
+    assert books.energy == COIN // 100  # 10 kJ at 0.36 a kWh are 0.001 of money, and a coin costs 0.1
+    assert (books.rate, books.net) == (10, COIN - books.energy)
+
+
+TASKS = st.lists(
+    st.builds(
+        lambda gap, source, pays, lasts, attempted, responded, end: (
+            gap,
+            source,
+            pays,
+            lasts,
+            attempted,
+            responded,
+            end,
+        ),
+        st.integers(0, 30),
+        st.sampled_from(SOURCES),
+        st.integers(0, 5).map(lambda n: n * COIN // 10),
+        st.integers(1, 200),
+        st.none() | st.integers(0, 20),
+        st.none() | st.integers(0, 60),
+        st.sampled_from([None, TaskStatus.CANCELED, TaskStatus.FINALIZED]),
+    ),
+    max_size=60,
+)
+
+
+def past(drawn: Sequence[tuple[int, Address, int, int, int | None, int | None, TaskStatus | None]]) -> list[PastTask]:
+    found, at = [], 0
+    for number, (gap, source, pays, lasts, attempted, responded, end) in enumerate(drawn):
+        at += gap
+        one = task(number, at, source=source, pays=pays, lasts=lasts)
+        found.append(
+            replace(
+                one,
+                attempted_at=None if attempted is None else one.at + attempted,
+                responded_at=None if responded is None else one.at + responded,
+                ended_at=None if end is None else one.at + (responded or 0),
+                end=end,
+            )
+        )
+    return found
+
+
+STANDS = {
+    SOURCES[0]: gpu(SOURCES[0]),
+    SOURCES[1]: gpu(SOURCES[1]),
+    SOURCES[2]: Stand(params(SOURCES[2], DeliveryMethod.MANUAL_CONFIRMATION), Environment.CPU),
+    SOURCES[3]: replace(gpu(SOURCES[3]), problem="broken"),
+}
+
+
+@settings(deadline=None)
+@given(TASKS, st.integers(1, 3), st.integers(1, 4), st.sampled_from([None, 20.0]), st.booleans())
+def test_whatever_the_past_each_task_ends_once_and_the_sums_hold(
+    drawn: list[tuple[int, Address, int, int, int | None, int | None, TaskStatus | None]],
+    cards: int,
+    slots: int,
+    idle_after: float | None,
+    others: bool,
+) -> None:
+    tasks = past(drawn)
+    course = Course(Competition(others), attempt_gas=11, submit_gas=13)
+    policy = AdmissionPolicy(min_payment=COIN // 10)
+    replay = replayed(tasks, STANDS, host=host(cards, slots), course=course, policy=policy, idle_after=idle_after)
+    books = replay.takings.all
+    assert books.published.tasks == len(tasks) == books.accepted + books.declined.tasks
+    ends = (books.paid, books.unpaid, books.lost, books.failed, books.declined)
+    assert books.published.worth == sum(one.payment for one in tasks) == sum(end.worth for end in ends)
+    assert books.net == books.paid.worth - books.gas - books.energy
+    assert 11 * books.accepted <= books.gas <= 24 * books.accepted
+    assert books.declined.tasks == replay.takings.declined.tasks
+    assert others or books.lost.tasks == books.unpaid.tasks == 0
+    assert all(0 <= busy <= replay.usage.span for busy in replay.usage.busy.values())
+    assert 0 <= replay.usage.slot_share <= 1
+    assert replay.usage.most <= slots
+    by_source = replay.takings.by_source.values()
+    assert sum(one.net for one in by_source) == books.net
+    assert sum(one.accepted for one in by_source) == books.accepted
+
+
+@settings(deadline=None)
+@given(TASKS, st.integers(1, 4))
+def test_a_second_slot_in_every_way_takes_no_less_without_competition(
+    drawn: list[tuple[int, Address, int, int, int | None, int | None, TaskStatus | None]], slots: int
+) -> None:
+    """All tasks run equally long and pay alike, and nothing but room keeps one out."""
+    tasks = [replace(one, payment=COIN, expiry=one.at + 10_000) for one in past(drawn)]
+    stands = {source: cpu(source) for source in SOURCES}
+    course = Course(Competition(others=False))
+
+    def accepted(count: int) -> int:
+        policy = AdmissionPolicy(slots=SlotLimits(cpu_per_source=count))
+        return replayed(tasks, stands, host=host(0, count), course=course, policy=policy).takings.all.accepted
+
+    assert accepted(slots + 1) >= accepted(slots)
+    assert accepted(len(tasks) + 1) == len(tasks)
+
+
+@settings(deadline=None)
+@given(TASKS)
+def test_more_cards_never_take_less_where_each_source_wants_one(
+    drawn: list[tuple[int, Address, int, int, int | None, int | None, TaskStatus | None]],
+) -> None:
+    tasks = past(drawn)
+    stands = {source: gpu(source) for source in SOURCES}
+    course = Course(Competition(others=False))
+    taken = [replayed(tasks, stands, host=host(cards, 16), course=course).takings.all.accepted for cards in range(5)]
+    assert taken == sorted(taken)
+
+
+def test_the_same_past_gives_the_same_answer_whatever_the_portions() -> None:
+    tasks = [task(number, number // 2, source=SOURCES[number % 3]) for number in range(200)]
+    whole = replayed(tasks, STANDS)
+    plan = Plan(host(), AdmissionPolicy(), AssessmentPolicy(), Course(), STANDS)
+    bits = Replay(plan, Assessment(AssessmentPolicy(), Knowledge()), lambda _: RUN, BEGIN)
+    for start in range(0, 200, 7):
+        bits.arrive(tasks[start : start + 7])
+    bits.finish(BEGIN + 1000.0)
+    assert (bits.takings.all, bits.usage.busy) == (whole.takings.all, whole.usage.busy)
+
+
+def test_the_live_estimate_declines_what_the_learnt_run_does_not_fit() -> None:
+    knowledge = Knowledge([Learnt(Key(Fact.RUN, SOURCES[0], ""), 1, 100.0, (100.0,))])
+    plan = Plan(host(), AdmissionPolicy(), AssessmentPolicy(), Course(), {SOURCES[0]: gpu(SOURCES[0])})
+    replay = Replay(plan, Assessment(AssessmentPolicy(), knowledge), lambda _: RUN, BEGIN)
+    replay.arrive([task(1, 0, lasts=80), task(2, 0, lasts=200)])
+    replay.finish(BEGIN + 1000.0)
+    assert (codes(replay), replay.takings.all.paid.tasks) == ({"time.too_short": 1}, 1)
