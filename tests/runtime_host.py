@@ -188,7 +188,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
         instance=f"test-{os.getpid()}",
         data_dir=tmp_path / "data",
         provider=Address("0x" + "ab" * 20),
-        ready_timeout=20.0,
+        ready_timeout=60.0,
         stop_grace=1,
         limits=Limits(memory=256 << 20, cpus=1.0, pids=64, private_registries=True),
     )

@@ -214,7 +214,7 @@ class BareHost:
             return int(await rpc.call("eth_getTransactionCount", account or self.provider.address, "latest"), 16)
 
 
-async def until_printed(stream: asyncio.StreamReader, mark: str, timeout: float = 60.0) -> str:
+async def until_printed(stream: asyncio.StreamReader, mark: str, timeout: float = 180.0) -> str:
     text = ""
     async with asyncio.timeout(timeout):
         while mark not in text:

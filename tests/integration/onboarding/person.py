@@ -33,7 +33,7 @@ class Person:
         self._columns = columns
         self.seen = ""
 
-    def run(self, nursery: Nursery, words: Sequence[str], *, timeout: float = 90.0, **how: Any) -> int:
+    def run(self, nursery: Nursery, words: Sequence[str], *, timeout: float = 240.0, **how: Any) -> int:
         """Blocks; returns the exit code. `how`: see `Nursery.start`."""
         terminal, theirs = os.openpty()
         termios.tcsetwinsize(terminal, (25, self._columns) if self._columns else (0, 0))
