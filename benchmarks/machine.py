@@ -97,7 +97,6 @@ async def one_block(whole: Whole, living: Living, source: Address, publish: int)
     whole.tasks += [fact.task for fact in made]
     block, facts = whole.mine()
     living.daemon.ports.head.block = block
-    await living.sender.observe(block, [*facts, *made])
     await living.daemon.intake.deliver(block, [*facts, *made])
     await asyncio.sleep(max(until - time.monotonic(), 0))
 

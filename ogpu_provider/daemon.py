@@ -282,10 +282,8 @@ class Daemon:
         await self._hardware.aclose()
 
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
-        """One block: first what it says about our transactions, then what it says about tasks and sources."""
         self.ports.head.block = block
         with self._work.piece():
-            await self._sender.observe(block, facts)
             await self._intake.deliver(block, facts)
         self._desk.heard()
         self.metrics.head_block.set(block.number)

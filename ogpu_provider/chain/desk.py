@@ -74,6 +74,12 @@ class Desk:
     def address(self) -> Address:
         return self._signer.address
 
+    @property
+    def height(self) -> int:
+        """Number of the newest block heard of, by whichever part."""
+        block = self._head.block
+        return max(block.number if block else 0, self._flights.observed)
+
     async def remember(self, outbox: Outbox) -> None:
         """What the journal knows of gas used and of the day's costs, so that a restart changes neither."""
         for alike in await outbox.gas_used(REMEMBERED):
@@ -94,8 +100,7 @@ class Desk:
 
     async def keep(self, fresh: Sequence[tuple[Flight, SignedTx]]) -> None:
         """Commit what was signed, all or none."""
-        block = self._head.block
-        await self._flights.signed(fresh, head=max(block.number if block else 0, self._flights.observed))
+        await self._flights.signed(fresh, head=self.height)
 
     async def dearer(self, flight: Flight) -> SignedTx | None:
         """In place of its last transaction, for a price that a pool takes instead. A void stays one."""

@@ -91,13 +91,28 @@ class Flights:
         return [self._flights.setdefault(row.intent.key, Flight(row)) for row in rows]
 
     async def signed(self, fresh: Sequence[tuple[Flight, SignedTx]], *, head: int) -> None:
-        """Commit signed bytes, all or none; returns before anything may be sent. The next nonce never goes back."""
+        """Commit signed bytes, all or none; returns before anything may be sent."""
         await self._outbox.put_signed(*(tx for _, tx in fresh))
+        self.took(fresh, head=head)
+
+    def took(self, fresh: Sequence[tuple[Flight, SignedTx]], *, head: int) -> None:
+        """Signed bytes were committed. The next nonce never goes back."""
         for flight, tx in fresh:
+            self._flights[flight.key] = flight
             self.next_nonce = max(self.next_nonce, tx.nonce + 1)
             flight.row = replace(flight.row, state=_S.SIGNED, nonce=tx.nonce, tx_hash=tx.hash, updated_at=tx.signed_at)
             flight.sent_block, flight.refusals = head, 0
             self._remember(flight, tx)
+
+    async def reread(self) -> None:
+        """Take in what was committed and not heard of: it is suspect."""
+        for row in await self._outbox.open_intents():
+            if row.state is not _S.PLANNED and row.intent.key not in self._flights:
+                flight = self._flights[row.intent.key] = Flight(row, suspect=True, sent_block=self.observed)
+                for tx in await self._outbox.signed(flight.key):
+                    self._remember(flight, tx)
+        highest = await self._outbox.highest_nonce()
+        self.next_nonce = max(self.next_nonce, 0 if highest is None else highest + 1)
 
     def highest_open_nonce(self) -> int:
         """-1 if nothing is signed."""

@@ -41,6 +41,10 @@ class Overheard:
     def has(self, block: Block) -> bool:
         return block.hash in self._waiting
 
+    def count(self, block: Block) -> int:
+        """How many logs were announced of a block that is not delivered yet."""
+        return len(self._waiting.get(block.hash, ()))
+
     def take(self, block: Block, *, ruled_out: bool = False) -> list[Told]:
         """What was announced of a block that is delivered now. `ruled_out`: its header says that there is no more."""
         found = self._waiting.pop(block.hash, [])

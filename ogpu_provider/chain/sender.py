@@ -8,12 +8,14 @@ that way, in one upkeep at a time (`upkeep`).
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 
 from ogpu_provider.chain.account import Account, AccountReader, Peers
 from ogpu_provider.chain.courier import PAUSE, Courier, OnOutcome
 from ogpu_provider.chain.desk import Desk, HeadView, TxSigner
+from ogpu_provider.chain.express import Express
 from ogpu_provider.chain.fees import DayBudget, FeeCaps, GasBook
 from ogpu_provider.chain.flights import Flight, Flights
 from ogpu_provider.chain.outbox import Outbox
@@ -77,6 +79,7 @@ class Sender:
         self._accounts = AccountReader(rpc, self._desk.address, caps, lambda: head.block)
         self._courier = Courier(rpc, self._flights, clock, on_outcome)
         self._upkeep = Upkeep(rpc, outbox, self._flights, self._desk, self._courier, clock, present, confirmations)
+        self._express = Express(self._flights, self._desk, self._courier, clock)
         self._account_read = float("-inf")
         self._stirred = False
         self._rest_until = float("-inf")
@@ -84,7 +87,12 @@ class Sender:
 
     def wake(self) -> None:
         """Say that the journal holds a new intent. Returns at once."""
+        self._express.close()
         self._courier.woken.set()
+
+    def signing(self, intents: Sequence[Intent]) -> AbstractAsyncContextManager[Sequence[SignedTx]]:
+        """The short way, see `express`."""
+        return self._express.signing(intents)
 
     async def observe(self, block: Block, facts: Iterable[Fact]) -> None:
         """Take in a block and its facts. A fact from a transaction of ours means that it is in that block.
@@ -115,7 +123,8 @@ class Sender:
             self._courier.group = group
             while True:
                 self._courier.woken.clear()
-                await self._send_planned()
+                async with self._express.turn():
+                    await self._send_planned()
                 if (self._working is None or self._working.done()) and self._clock.monotonic() >= self._rest_until:
                     self._working = group.create_task(self._keep_up(), name="sender upkeep")
                 await self._wait(group)

@@ -62,9 +62,10 @@ class Watcher:
 
     `start`: number and hash of the last block delivered before a restart, None to begin at the newest block.
     `stall`: seconds of silence after which a subscription is doubted at the latest. `overlap`: blocks before it that
-    are delivered again. Every fact is delivered at least once, in order; after a reorganisation, blocks from the common
-    ancestor on are delivered anew. Blocks without facts are skipped while catching up. `concerning` picks the facts
-    that are delivered. `undo` is told of the block that the way back ended at, before anything above is delivered anew.
+    are delivered again. `close`: seconds between a block's announced logs that are delivered together. Every fact is
+    delivered at least once, in order; after a reorganisation, blocks from the common ancestor on are delivered anew.
+    Blocks without facts are skipped while catching up. `concerning` picks the facts that are delivered. `undo` is told
+    of the block that the way back ended at, before anything above is delivered anew.
     `witness` hears of the newest facts and who told them.
     """
 
@@ -80,6 +81,7 @@ class Watcher:
         chunk: int = 500,
         chunk_max: int = 5000,
         stall: float = 60.0,
+        close: float = 0.001,
         pace: Pace | None = None,
         undo: Undo | None = None,
         witness: Witness | None = None,
@@ -92,6 +94,7 @@ class Watcher:
         self._start = start
         self._overlap = overlap
         self._stall = stall
+        self._close = close
         self._pace = pace or Pace()
         self._witness = witness
         self._concerning = concerning
@@ -220,6 +223,8 @@ class Watcher:
         if self._stream is not None and self._stream.tells_logs:
             if promised and not self._heard.has(head):
                 await self._wait_for_logs(self._stream, head)
+            if self._heard.has(head):
+                await self._gather(self._stream, head)
             if self._heard.has(head) or not promised:
                 self._heard.learn(promised=promised, there=self._heard.has(head), marked=marked)
                 ruled_out = self._logbook.is_idle(header) or (self._heard.filled and not promised)
@@ -232,6 +237,17 @@ class Watcher:
         try:
             async with asyncio.timeout(_GRACE):
                 while not self._heard.has(head):
+                    await self._listen(stream)
+        except (TimeoutError, RpcUnavailable):
+            return
+
+    async def _gather(self, stream: NewsStream, head: Block) -> None:
+        """A block's logs are announced one by one: those that follow each other closely are delivered together."""
+        before = 0
+        try:
+            while (count := self._heard.count(head)) > before:
+                before = count
+                async with asyncio.timeout(self._close):
                     await self._listen(stream)
         except (TimeoutError, RpcUnavailable):
             return

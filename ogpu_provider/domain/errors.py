@@ -14,7 +14,8 @@
     ├── EngineError          engine.*     container engine, images, projects
     ├── DispatchError        dispatch.*   a source container's HTTP answer
     ├── StoreError           store.*      the database
-    │   └── StaleRow                      somebody else moved the task first
+    │   ├── StaleRow                      somebody else moved the task first
+    │   └── KnownIntent                   what was signed for the first time is planned already
     ├── ControlError         control.*    the socket between the commands and the daemon
     │   └── ControlRefused                the daemon said no, with its own code
     └── DevnetError          devnet.*     the local network
@@ -115,6 +116,10 @@ class StoreError(ProviderError):
 class StaleRow(StoreError):
     default_code = "store.stale"
     default_retry = Retry.NOW
+
+
+class KnownIntent(StoreError):
+    default_code = "store.known_intent"
 
 
 class ControlError(ProviderError):

@@ -7,11 +7,12 @@ attempt's intent. A lease is held exactly while the saved state is one of HOLDIN
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
-from ogpu_provider.domain.errors import ProviderError, StaleRow
+from ogpu_provider.domain.errors import KnownIntent, ProviderError, StaleRow
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.resources import Lease, task_holder
@@ -27,6 +28,9 @@ from ogpu_provider.pipeline.stages import DECIDES
 from ogpu_provider.pipeline.standing import refused
 
 log = structlog.get_logger()
+
+FIRST_STEP_S = 0.03
+"""Seconds for which what a block says of older tasks lets its new ones go ahead."""
 
 Observer = Callable[[Task, TaskState], None]
 Outcome = Transition | Mapping[str, object] | None
@@ -57,12 +61,39 @@ class Conductor:
         """Returns when live tasks were taken up and new ones may be started."""
         await self._started.wait()
 
-    def start(self, task: Task) -> None:
+    def start(self, task: Task, *, stored: bool = True) -> bool:
+        """Drive a row; False if there is nothing to drive, or it is driven already.
+
+        Where it is not `stored` yet, its first stage looks and decides meanwhile; what it decided is saved once `keep`
+        says that the row is there, and forgotten with `drop`.
+        """
         assert self._group is not None, "the conductor is not running"
         if task.address in self._drivers or task.state.over:
-            return
+            return False
         driver = self._drivers[task.address] = Driver(task)
-        self._group.create_task(self._drive(driver), name=f"task {task.address}")
+        if stored:
+            driver.stored.set()
+        driver.loop = self._group.create_task(self._drive(driver), name=f"task {task.address}")
+        return True
+
+    def keep(self, task: Address) -> None:
+        """The row is in the journal."""
+        self._drivers[task].stored.set()
+
+    def drop(self, task: Address) -> None:
+        """The row did not get into the journal, or another was there: nothing was done on its word."""
+        driver = self._drivers.pop(task)
+        assert driver.loop is not None
+        driver.loop.cancel()
+        self._let_go(driver.task)
+
+    async def first_steps(self, tasks: Iterable[Address]) -> None:
+        """Returns when each has made its first step or waits for something, after `FIRST_STEP_S` at the latest."""
+        drivers = [self._drivers[task] for task in tasks if task in self._drivers]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_STEP_S):
+                for driver in drivers:
+                    await driver.moved.wait()
 
     def nudge(self, task: Address) -> None:
         """Something was heard of a task: its stage is run again."""
@@ -203,7 +234,9 @@ class Conductor:
                     self._let_go(await self._reload(task.address))
                     step = None
         finally:
-            del self._drivers[driver.task.address]
+            driver.moved.set()
+            if self._drivers.get(driver.task.address) is driver:
+                del self._drivers[driver.task.address]
 
     async def _take(self, driver: Driver, task: Task, step: Step) -> tuple[Task, Step | None]:
         """Save a step, or wait as it says; returns the row, and what to do next where that is known already.
@@ -213,7 +246,9 @@ class Conductor:
         assert self._group is not None
         if isinstance(step, Transition):
             steps, following = await self._ahead(task, step)
+            await driver.stored.wait()
             return await self._save(task, *steps), following
+        await driver.stored.wait()
         if step.changes:
             await self._keep(task, step.changes)
         driver.waiting, driver.queued = step.why, step.for_room
@@ -259,11 +294,9 @@ class Conductor:
         for step in steps:
             reach(f"task.{step.to}.unsaved")
         at = self._ports.clock.now()
-        saved = await self._ports.journal.save(task, *steps, at=at, boot=self._ports.boot)
+        saved = await self._commit(task, steps, at)
         for step in steps:
             reach(f"task.{step.to}.saved")
-        if any(step.intent is not None for step in steps):
-            self._ports.sender.wake()
         called_at = self._note(saved, at)
         self._let_go(saved)
         before = task.state
@@ -276,6 +309,19 @@ class Conductor:
             self.start(saved)
         elif task.state is TaskState.SEEN:
             self._nudge_first(task.source)  # perhaps there is room for two
+        return saved
+
+    async def _commit(self, task: Task, steps: Sequence[Transition], at: float) -> Task:
+        """With the signed bytes of what the steps want sent, where the sender has nothing else to sign first."""
+        ports = self._ports
+        intents = [step.intent for step in steps if step.intent is not None]
+        try:
+            async with ports.sender.signing(intents) as signed:
+                saved = await ports.journal.save(task, *steps, at=at, boot=ports.boot, signed=signed)
+        except KnownIntent:  # the task goes this way again: its transaction is the one that it had
+            signed, saved = (), await ports.journal.save(task, *steps, at=at, boot=ports.boot)
+        if intents and not signed:
+            ports.sender.wake()
         return saved
 
     def _let_go(self, row: Task) -> None:

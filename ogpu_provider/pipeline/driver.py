@@ -11,13 +11,17 @@ _LONGEST = 86_400.0  # seconds; what is further away is looked at again then
 class Driver:
     """`waiting` says what the task waits for, empty while a stage runs; `queued`: for room. `called_at` (unix seconds):
     before its container was called last, None where an earlier process did. `deep`: whether it was told that
-    the block of its payment is deep enough."""
+    the block of its payment is deep enough. `stored`: set once its row is in the journal; `moved`: once its first stage
+    was done and what came of it was saved. `loop`: what runs its stages."""
 
-    __slots__ = ("called_at", "deep", "queued", "task", "waiting", "wake")
+    __slots__ = ("called_at", "deep", "loop", "moved", "queued", "stored", "task", "waiting", "wake")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.wake = asyncio.Event()
+        self.stored = asyncio.Event()
+        self.moved = asyncio.Event()
+        self.loop: asyncio.Task[None] | None = None
         self.waiting = ""
         self.queued = False
         self.called_at: float | None = None
@@ -25,6 +29,7 @@ class Driver:
 
     def note(self, row: Task) -> None:
         """A row that was saved, or read. Rows only get newer."""
+        self.moved.set()
         if row.version >= self.task.version:
             if row.finalized_block != self.task.finalized_block:
                 self.deep = False
@@ -32,6 +37,7 @@ class Driver:
 
     async def wait(self, seconds: float, clock: Clock, group: asyncio.TaskGroup) -> None:
         """Until nudged, or for so long."""
+        self.moved.set()
         if seconds <= 0:
             return
         if seconds == float("inf"):

@@ -44,7 +44,8 @@ class Intake:
         self._acted_on: deque[Fact] = deque(maxlen=256)
 
     async def deliver(self, block: Block, block_facts: Sequence[Fact]) -> None:
-        """Take in one block: new tasks first, because somebody else may want them too, and the cursor last.
+        """Take in one block: new tasks first, because somebody else may want them too; then what it says of
+        transactions of ours and of older tasks; the cursor last.
 
         Idempotent: the same block may be delivered again.
         """
@@ -54,6 +55,7 @@ class Intake:
             for fact in block_facts
             if isinstance(fact, facts.TaskPublished) and serves(self._ports.book, fact.source)
         )
+        await self._ports.sender.observe(block, block_facts)
         effects, owed = Effects(), list[Task]()
         ours = await self._ours(block_facts)
         for fact in block_facts:
@@ -76,19 +78,30 @@ class Intake:
         await self._announcements.renew_promises(block)
 
     async def _take_up(self, rows: Iterable[Task], cursor: Block | None = None) -> None:
+        """Tasks of this moment are looked at while their rows are on the way to the disk, and go ahead of the rest."""
         found = {row.address: row for row in rows}
         if not found and cursor is None:
             return
         if found:
             reach("task.seen.unsaved")
-        new = await self._ports.journal.insert(list(found.values()), cursor)
-        if new:
-            reach("task.seen.saved")
+        early = {row.address for row in found.values() if row.boot and self._conductor.start(row, stored=False)}
+        try:
+            new = await self._ports.journal.insert(list(found.values()), cursor)
+            if new:
+                reach("task.seen.saved")
+            for task in new:
+                if task.address in early:
+                    early.discard(task.address)
+                    self._conductor.keep(task.address)
+        finally:
+            for address in early:
+                self._conductor.drop(address)
         if len(new) < len(found):
             await self._published_again(found, frozenset({UNDONE}))
         for task in new:
             log.info("task_seen", task=task.address, source=task.source, block=task.seen_block)
             self._conductor.start(task)
+        await self._conductor.first_steps(task.address for task in new if task.boot)
 
     async def _ours(self, block_facts: Sequence[Fact]) -> dict[Hash, IntentRow]:
         """Our transactions among those whose logs do not say whose they are."""

@@ -4,6 +4,7 @@ Every method may raise the errors of `domain.errors`; what a caller may do about
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,8 +13,8 @@ from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.content import Pin
 from ogpu_provider.domain.cordon import Cordon
-from ogpu_provider.domain.facts import Block, TaskView
-from ogpu_provider.domain.intent import Intent, IntentRow
+from ogpu_provider.domain.facts import Block, Fact, TaskView
+from ogpu_provider.domain.intent import Intent, IntentRow, SignedTx
 from ogpu_provider.domain.learnt import Learnt
 from ogpu_provider.domain.project import Occupancy, ProjectSpec, RunningProject
 from ogpu_provider.domain.resources import Device, Host, Lease
@@ -45,10 +46,12 @@ class Journal(Protocol):
         """Rows seen in, or paid or ended by, a block above this number; and all that wait to be paid."""
         ...
 
-    async def save(self, task: Task, *steps: Transition, at: float, boot: str) -> Task:
-        """Apply transitions, one after another: row, a journal line each, intents (if new), in one transaction.
+    async def save(self, task: Task, *steps: Transition, at: float, boot: str, signed: Sequence[SignedTx] = ()) -> Task:
+        """Apply transitions, one after another: row, a journal line each, intents (if new) and their `signed` bytes,
+        in one transaction.
 
-        Raises StaleRow if `task.version` is not the stored one, and StoreError for an edge not in `EDGES`.
+        Raises StaleRow if `task.version` is not the stored one, StoreError for an edge not in `EDGES`, KnownIntent
+        where an intent with signed bytes is not new.
         """
         ...
 
@@ -171,6 +174,15 @@ class Chain(Protocol):
 class Sender(Protocol):
     def wake(self) -> None:
         """Say that the journal holds a new intent. Returns at once."""
+        ...
+
+    def signing(self, intents: Sequence[Intent]) -> AbstractAsyncContextManager[Sequence[SignedTx]]:
+        """The first signed bytes of intents, to be committed together with them within the context; they are sent
+        when it ends well. Empty where others come first: the intents are planned alone then, and the sender woken."""
+        ...
+
+    async def observe(self, block: Block, facts: Sequence[Fact]) -> None:
+        """Take in what a block says of transactions of ours."""
         ...
 
 

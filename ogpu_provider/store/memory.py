@@ -5,7 +5,7 @@ from dataclasses import astuple, replace
 
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.cordon import Cordon
-from ogpu_provider.domain.errors import StaleRow, StoreError
+from ogpu_provider.domain.errors import KnownIntent, StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Effect, GasUsed, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.learnt import Key, Learnt
@@ -88,16 +88,26 @@ class MemoryStore:
             counts[task.state] = counts.get(task.state, 0) + 1
         return counts
 
-    async def save(self, task: Task, *steps: Transition, at: float, boot: str) -> Task:
+    async def save(self, task: Task, *steps: Transition, at: float, boot: str, signed: Sequence[SignedTx] = ()) -> Task:
+        known = [step.intent.key for step in steps if step.intent is not None and step.intent.key in self._intents]
+        if signed and known:
+            raise KnownIntent(f"{known[0]} is planned already")
         moved, lines = task, list[JournalLine]()
         for step in steps:
             moved, line = moves.advance(moved, step, at=at, boot=boot)
             lines.append(line)
+        before, intents = self._tasks.get(task.address), dict(self._intents) if signed else self._intents
         self._replace(task, moved)
-        self._lines += lines
         for step in steps:
             if step.intent is not None:
                 await self.plan(step.intent, at=at)
+        try:
+            await self.put_signed(*signed)
+        except StoreError:
+            assert before is not None
+            self._tasks[task.address], self._intents = before, intents
+            raise
+        self._lines += lines
         return moved
 
     async def amend(self, task: Task, changes: Mapping[str, object], *, at: float) -> Task:

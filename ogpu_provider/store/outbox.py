@@ -101,7 +101,7 @@ class OutboxWriter(OutboxReader):
 
         def work(connection: Connection) -> None:
             for tx in txs:
-                _put_signed(connection, tx)
+                put_signed(connection, tx)
 
         await self._database.write(work)
 
@@ -161,7 +161,8 @@ def plan_intent(connection: Connection, intent: Intent, at: float) -> bool:
     return connection.execute(insert_sql("intents", values, "OR IGNORE"), tuple(values.values())).rowcount == 1
 
 
-def _put_signed(connection: Connection, tx: SignedTx) -> None:
+def put_signed(connection: Connection, tx: SignedTx) -> None:
+    """See `OutboxWriter.put_signed`."""
     row = _intent(connection, tx.intent_key)
     other = connection.execute(
         "SELECT intent_key FROM signed WHERE nonce = ? AND intent_key <> ?", (tx.nonce, tx.intent_key)

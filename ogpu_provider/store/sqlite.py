@@ -7,8 +7,9 @@ from typing import Self
 
 from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.cordon import Cordon
-from ogpu_provider.domain.errors import StaleRow, StoreError
+from ogpu_provider.domain.errors import KnownIntent, StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
+from ogpu_provider.domain.intent import SignedTx
 from ogpu_provider.domain.learnt import Learnt
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
@@ -16,7 +17,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store import moves
 from ogpu_provider.store.database import Database
-from ogpu_provider.store.outbox import OutboxWriter, add, insert_sql, plan_intent
+from ogpu_provider.store.outbox import OutboxWriter, add, insert_sql, plan_intent, put_signed
 from ogpu_provider.store.reader import SqliteReader
 from ogpu_provider.store.rows import (
     TASK_COLUMNS,
@@ -66,7 +67,7 @@ class SqliteStore(OutboxWriter, SqliteReader):
 
         return await self._database.write(work)
 
-    async def save(self, task: Task, *steps: Transition, at: float, boot: str) -> Task:
+    async def save(self, task: Task, *steps: Transition, at: float, boot: str, signed: Sequence[SignedTx] = ()) -> Task:
         moved, lines = task, list[JournalLine]()
         for step in steps:
             moved, line = moves.advance(moved, step, at=at, boot=boot)
@@ -76,8 +77,10 @@ class SqliteStore(OutboxWriter, SqliteReader):
             _update_task(connection, task, moved)
             for line, step in zip(lines, steps, strict=True):
                 add(connection, "journal", line_values(line))
-                if step.intent is not None:
-                    plan_intent(connection, step.intent, at)
+                if step.intent is not None and not plan_intent(connection, step.intent, at) and signed:
+                    raise KnownIntent(f"{step.intent.key} is planned already")
+            for tx in signed:
+                put_signed(connection, tx)
             return moved
 
         return await self._database.write(work)

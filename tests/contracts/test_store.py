@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ogpu_provider.chain.outbox import Outbox
 from ogpu_provider.domain.approval import Approval
-from ogpu_provider.domain.errors import StaleRow, StoreError
+from ogpu_provider.domain.errors import KnownIntent, StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Effect, GasUsed, Intent, IntentState, SignedTx
 from ogpu_provider.domain.source import (
@@ -198,6 +198,32 @@ async def test_of_steps_saved_together_none_is_kept_if_one_is_no_edge(store: Sto
     assert error.value.code == "store.no_edge"
     assert await store.task(task.address) == task
     assert await store.open_intents() == []
+
+
+async def test_a_step_its_intent_and_its_signed_bytes_are_kept_together_or_not_at_all(store: Store) -> None:
+    task = seen(1)
+    await store.insert([task])
+    one, other = signed(1, 5, intent(1).key), signed(2, 5, intent(2).key)
+    step = Transition(TaskState.ADMITTED, intent=intent(1))
+    saved = await store.save(task, step, at=1.0, boot="b", signed=[one])
+    assert await store.task(task.address) == saved
+    assert await store.planned_intents() == []
+    (row,) = await store.open_intents()
+    assert (row.intent, row.state, row.nonce, row.tx_hash) == (intent(1), IntentState.SIGNED, 5, one.hash)
+    assert await store.signed(intent(1).key) == [one]
+
+    again = Transition(TaskState.READY, intent=intent(1))
+    with pytest.raises(KnownIntent):
+        await store.save(saved, again, at=2.0, boot="b", signed=[signed(3, 6, intent(1).key)])
+    with pytest.raises(StaleRow):
+        await store.save(task, replace(step, intent=intent(2)), at=2.0, boot="b", signed=[signed(2, 6, intent(2).key)])
+    with pytest.raises(StoreError) as error:  # the nonce carries another intent
+        await store.save(saved, replace(again, intent=intent(2)), at=2.0, boot="b", signed=[other])
+    assert error.value.code == "store.nonce_taken"
+    assert await store.task(task.address) == saved
+    assert [row.intent for row in await store.open_intents()] == [intent(1)]
+    assert (await store.highest_nonce(), await store.signed(intent(1).key)) == (5, [one])
+    assert (await store.save(saved, again, at=3.0, boot="b")).state is TaskState.READY
 
 
 async def test_bytes_signed_together_are_kept_all_or_none(store: Store) -> None:

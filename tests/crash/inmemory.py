@@ -74,7 +74,7 @@ class Whole:
             )
             daemon.ports.head.block = self.node.head
             assert isinstance(daemon.ports.sender, WokenSender)
-            daemon.ports.sender.tell = sender.wake
+            daemon.ports.sender.true = sender
             living = Living(self, daemon, sender, asyncio.ensure_future(sender.run()))
             try:
                 yield living
@@ -129,7 +129,6 @@ class Living:
     async def deliver(self, block: Block, facts: list[Fact]) -> None:
         """As the daemon does it. An error ends the daemon; the block is read again by the next one."""
         self.daemon.ports.head.block = block
-        await self.sender.observe(block, facts)
         await self.daemon.intake.deliver(block, facts)
         await settle()
 

@@ -84,10 +84,10 @@ class Ledger(Rpc):
         for stream in self.streams:
             stream.put_head(header or self.head)
 
-    def announce_logs(self, most: int = 10**6) -> None:
-        """Those of the newest block, the first `most` of them."""
+    def announce_logs(self, most: int = 10**6, *, first: int = 0) -> None:
+        """Those of the newest block, from the `first` to before the `most`th."""
         for stream in self.streams:
-            for log in self.logs[self.head["hash"]][:most]:
+            for log in self.logs[self.head["hash"]][first:most]:
                 stream.put_log(log, self.name)
 
     def hang_up(self) -> None:

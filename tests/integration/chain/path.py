@@ -115,11 +115,10 @@ async def a_path(
             present=_present(host),
         )
         assert isinstance(daemon.ports.sender, WokenSender)
-        daemon.ports.sender.tell = sender.wake
+        daemon.ports.sender.true = sender
 
         async def deliver(block: Block, facts: Sequence[Fact]) -> None:
             daemon.ports.head.block = host.head.block = block
-            await sender.observe(block, facts)
             await daemon.intake.deliver(block, facts)
 
         concerns = Concerns(ME, daemon.ports.book, daemon.conductor.follows, sender.carries)

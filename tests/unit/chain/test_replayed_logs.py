@@ -34,7 +34,7 @@ class Echo(Ledger):
         self.draw.shuffle(found)
         return found
 
-    def announce_logs(self, most: int = 10**6) -> None:
+    def announce_logs(self, most: int = 10**6, *, first: int = 0) -> None:
         for _ in range(3):
             header = self.blocks[-self.draw.randint(1, min(6, len(self.blocks)))]
             for stream in self.streams:

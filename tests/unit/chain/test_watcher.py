@@ -18,6 +18,7 @@ from ogpu_provider.domain.facts import Block, Fact, TaskPublished
 from ogpu_provider.domain.units import Address, Hash
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.ledger import NETWORK, Ledger
+from tests.fakes.loop import run as jumping
 
 DOWN = RpcUnavailable("down")
 NEAR = 16
@@ -64,7 +65,8 @@ class Run:
 @asynccontextmanager
 async def following(ledger: Ledger, start: tuple[int, Hash] | None = None, **options: Any) -> AsyncIterator[Run]:
     diary, clock = Diary(), FakeClock()
-    watcher = Watcher(ledger, NETWORK, diary.deliver, clock, start, undo=diary.undo, random=lambda: 0.5, **options)
+    options = {"close": 0.0, "random": lambda: 0.5, **options}
+    watcher = Watcher(ledger, NETWORK, diary.deliver, clock, start, undo=diary.undo, **options)
     task = asyncio.ensure_future(watcher.run())
     try:
         await settle()
@@ -136,6 +138,26 @@ async def test_announced_logs_cost_no_call_and_those_that_were_not_announced_are
                 await settle(8)
             assert sorted(run.diary.tasks) == sorted(ledger.tasks())
             assert ledger.counts["eth_getLogs"] == 1
+
+
+def test_logs_that_are_announced_one_by_one_are_delivered_together() -> None:
+    """Each delivery costs a commit, and those behind it wait for that."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        ledger.tells_logs = True
+        async with following(ledger, close=0.5) as run:
+            ledger.mine(3)
+            ledger.announce()
+            for number in range(3):
+                ledger.announce_logs(number + 1, first=number)
+                await settle()
+                assert run.diary.numbers == [0]
+            await asyncio.sleep(0.6)
+            assert run.diary.numbers == [0, 1]
+            assert run.diary.tasks == ledger.tasks()
+
+    jumping(story())
 
 
 @pytest.mark.parametrize("header", [{"gasUsed": "0x0"}, {"gasUsed": "0x5208", "logsBloom": "0x01"}])

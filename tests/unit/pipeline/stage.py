@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from ogpu_provider.domain.facts import Fact
-from ogpu_provider.domain.intent import Effect, IntentState, SignedTx
+from ogpu_provider.domain.admission import Candidate
+from ogpu_provider.domain.facts import Block, Fact
+from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
 from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.source import DeliveryMethod, SourceState
@@ -15,12 +16,14 @@ from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import COIN, Address, Hash
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
-from ogpu_provider.pipeline.ports import Policy, Ports
+from ogpu_provider.pipeline.ports import Policy, Ports, Sender
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
 from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
+from ogpu_provider.scheduler.circumstances import Circumstances
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
+from ogpu_provider.scheduler.sharing import Sharing
 from ogpu_provider.store.memory import MemoryStore
 from tests.fakes.chain import FakeChain
 from tests.fakes.clock import FakeClock, settle
@@ -33,15 +36,23 @@ CONFIG = "https://example.org/c.json"
 
 
 class WokenSender:
-    """Counts wake-ups; transactions are mined when a test calls `mine`."""
+    """Counts wake-ups; transactions are mined when a test calls `mine`, or by the `true` sender."""
 
     def __init__(self) -> None:
         self.wakes = 0
-        self.tell: Callable[[], None] = lambda: None
+        self.true: Sender | None = None
 
     def wake(self) -> None:
         self.wakes += 1
-        self.tell()
+        if self.true is not None:
+            self.true.wake()
+
+    def signing(self, intents: Sequence[Intent]) -> AbstractAsyncContextManager[Sequence[SignedTx]]:
+        return self.true.signing(intents) if self.true is not None else nullcontext(())
+
+    async def observe(self, block: Block, facts: Sequence[Fact]) -> None:
+        if self.true is not None:
+            await self.true.observe(block, facts)
 
 
 @dataclass
@@ -173,11 +184,13 @@ async def running(
     admission: AdmissionPolicy | None = None,
     sources: SourcePolicy | None = None,
     knowledge: Knowledge | None = None,
+    assess: Callable[[Candidate], Circumstances] | None = None,
+    sharing: Sharing | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon's path over `outside`, stopped (as a crash would) at the end."""
     outside.boots += 1
-    judge = Assessment(AssessmentPolicy(), knowledge).circumstances if knowledge else None
-    scheduler = HostScheduler(host or Host(slots), admission or AdmissionPolicy(), *([judge] if judge else []))
+    judge = Assessment(AssessmentPolicy(), knowledge).circumstances if knowledge else assess
+    scheduler = HostScheduler(host or Host(slots), admission or AdmissionPolicy(), judge, sharing)
     ports = Ports(
         journal=outside.journal,
         chain=outside.chain,
