@@ -113,18 +113,29 @@ async def drive(
 async def measure(folder: Path, seconds: float, reads: int, submits: int) -> dict[str, Any]:
     async with running(folder, coins=5000) as world:
         users = [await _user(world, number) for number in range(USERS)]
-        assert world.process is not None
-        before, worked = _memory(world.process.pid), _cpu_s(world.process.pid)
+        halves = _halves(world)
+        memory = {name: [_memory(pid)] for name, pid in halves.items()}
+        worked = {name: _cpu_s(pid) for name, pid in halves.items()}
         words = [str(httpx.URL(world.base).port), json.dumps(users), str(seconds), str(reads), str(submits)]
         driver = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "benchmarks.gateway", "--drive", *words, stdout=asyncio.subprocess.PIPE
         )
         out, _ = await driver.communicate()
-        after, worked = _memory(world.process.pid), _cpu_s(world.process.pid) - worked
+        cores = {name: round((_cpu_s(pid) - worked[name]) / seconds, 2) for name, pid in halves.items()}
         figures: dict[str, Any] = json.loads(out)
         left = await _published(world, users, seconds)
-        cpu = {"seconds": round(worked, 1), "of_a_core": round(worked / seconds, 2)}
-        return figures | {"memory_mib": {"before": before, "after": after}, "cpu": cpu, "published": left}
+        for name, pid in halves.items():
+            memory[name].append(_memory(pid))
+            left |= {f"{name}_cpu_s": round(_cpu_s(pid) - worked[name], 1)}
+        return figures | {"memory_mib_before_after": memory, "cores": cores, "published": left}
+
+
+def _halves(world: World) -> dict[str, int]:
+    """The two processes of the gateway."""
+    assert world.process is not None
+    publishing = world.process.pid
+    children = Path(f"/proc/{publishing}/task/{publishing}/children").read_text().split()
+    return {"answering": int(children[0]), "publishing": publishing}
 
 
 async def _user(world: World, number: int) -> tuple[str, str]:

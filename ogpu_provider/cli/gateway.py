@@ -31,7 +31,7 @@ async def run(*, config: ConfigFile = None) -> None:
 
     settings = load(config).settings
     telemetry.configure(level=settings.logs.level, format=settings.logs.format)
-    await until_stopped(process.run(settings))
+    await until_stopped(process.run(settings, config))
 
 
 @app.command

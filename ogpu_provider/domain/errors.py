@@ -18,6 +18,7 @@
     │   └── KnownIntent                   what was signed for the first time is planned already
     ├── ControlError         control.*    the socket between the commands and the daemon
     │   └── ControlRefused                the daemon said no, with its own code
+    ├── GatewayError         gateway.*    the Tasks API's own processes
     └── DevnetError          devnet.*     the local network
 
 `code` is stable: scripts, metrics and tests use it. `retry` is the only thing a caller decides on; message
@@ -128,6 +129,10 @@ class ControlError(ProviderError):
 
 class ControlRefused(ControlError):
     default_code = "control.refused"
+
+
+class GatewayError(ProviderError):
+    default_code = "gateway.failed"
 
 
 class DevnetError(ProviderError):

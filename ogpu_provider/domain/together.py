@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 async def together(pieces: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -10,3 +12,11 @@ async def together(pieces: Iterable[Coroutine[Any, Any, None]]) -> None:
     for error in await asyncio.gather(*pieces, return_exceptions=True):
         if isinstance(error, BaseException):
             raise error
+
+
+def first_of(errors: BaseExceptionGroup[E]) -> E:
+    """The first error in a group of them, and of groups."""
+    error: BaseExceptionGroup[E] | E = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

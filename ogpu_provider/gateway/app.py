@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ogpu_provider import __version__
-from ogpu_provider.gateway import problems
+from ogpu_provider.gateway import problems, refusals
 from ogpu_provider.gateway.metrics import Metrics
 from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.routes import auth, models, orders, page, tasks
@@ -51,7 +51,7 @@ def create_app(api: Api, *, body_limit: int) -> FastAPI:
         max_body_size=body_limit,
     )
     app.body_limit = body_limit
-    problems.install(app)
+    refusals.install(app)
     for part in (models, tasks, orders, auth, page):
         part.add(app, api)
     app.add_middleware(_Counted, metrics=api.metrics)
@@ -62,7 +62,7 @@ def create_app(api: Api, *, body_limit: int) -> FastAPI:
 def openapi() -> dict[str, Any]:
     """The OpenAPI 3.1 document, without a gateway."""
     nothing: Any = None
-    api = Api(nothing, nothing, nothing, nothing, nothing, nothing, Metrics(), nothing, "", False)
+    api = Api(nothing, nothing, nothing, nothing, nothing, nothing, nothing, Metrics(), nothing, "", False)
     return create_app(api, body_limit=1).openapi()
 
 

@@ -6,48 +6,40 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ogpu_provider.chain import contracts
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import FetchError, StoreError
-from ogpu_provider.domain.intent import Effect, Intent, IntentState
 from ogpu_provider.domain.order import ApiKey, Model, Order, OrderState, Quota
-from ogpu_provider.domain.units import Address, Wei, coin
+from ogpu_provider.domain.units import Wei, coin
 from ogpu_provider.gateway.access import TIERS
+from ogpu_provider.gateway.asks import SPARE, Asks
 from ogpu_provider.gateway.documents import NewTask
 from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.rates import HOUR_S, told
 from ogpu_provider.ipfs.cid import cid_v0
 from ogpu_provider.store.orders import GatewayStore
 
-SPARE = 60
-"""Seconds that a task has beside its execution time: to be published, attempted and answered."""
-_EFFECTS = (Effect.PUBLISH_TASK, Effect.CANCEL_TASK, Effect.CONFIRM_RESPONSE)
-
 
 class Desk:
-    """`balance` tells what the client has in the Vault, in wei; `woken` hears that there is a transaction to send.
-
-    `vet` raises FetchError for a callback URL that leads where nobody may be told to post. `chain_time`, in unix
-    seconds, is what expiries are held against.
-    """
+    """`balance` tells what the client has in the Vault, in wei. `vet` raises FetchError for a callback URL that leads
+    where nobody may be told to post. `chain_time`, in unix seconds, is what expiries are held against."""
 
     def __init__(
         self,
         store: GatewayStore,
+        asks: Asks,
         network: Network,
         clock: Clock,
         balance: Callable[[], Awaitable[Wei]],
-        woken: Callable[[], None],
         vet: Callable[[str], Awaitable[None]],
         chain_time: Callable[[], float],
         tiers: Mapping[str, Quota] = TIERS,
     ) -> None:
         self._store = store
+        self._asks = asks
         self._network = network
         self._clock = clock
         self._balance = balance
-        self._woken = woken
         self._vet = vet
         self._chain_time = chain_time
         self._tiers = tiers
@@ -59,9 +51,9 @@ class Desk:
         self._reserved = {one.id: one.payment for one in await self._store.live() if one.address is None}
         self._reserved_sum = sum(self._reserved.values())
 
-    def release(self, order: Order) -> None:
+    def release(self, order_id: str) -> None:
         """The order's payment is in escrow, or will never be."""
-        self._reserved_sum -= self._reserved.pop(order.id, 0)
+        self._reserved_sum -= self._reserved.pop(order_id, 0)
 
     def quota(self, key: ApiKey) -> Quota:
         """Of the key's tier; of the smallest one where the settings have its tier no more."""
@@ -90,7 +82,7 @@ class Desk:
         made = None
         try:
             made = await self._store.create(
-                order, config, self._publication(order), budget=key.day_budget, quota=self.quota(key), once=mark
+                order, config, self._asks.publication(order), budget=key.day_budget, quota=self.quota(key), once=mark
             )
         except StoreError as error:
             if error.code not in ("gateway.hourly", "gateway.concurrent"):
@@ -98,37 +90,8 @@ class Desk:
             raise await self._too_many(key, error) from error
         finally:
             if made is None or made.id != order.id:
-                self.release(order)
+                self.release(order.id)
         return made
-
-    async def cancel(self, order: Order) -> Order:
-        """Plan the cancellation; it holds once the chain says so. Raises Problem 409."""
-        if order.state is not OrderState.CREATED or order.address is None:
-            raise Problem(409, "task.not_cancellable", f"only a published task nobody attempted; it is {order.state}")
-        return await self._ask(order, "cancel_requested", self._intent(Effect.CANCEL_TASK, order.id, order.address))
-
-    async def confirm(self, order: Order) -> Order:
-        """Accept the response of a manual-confirmation task. Raises Problem 409."""
-        if order.response is None or order.state.over:
-            raise Problem(409, "task.not_confirmable", "there is no response that waits for a confirmation")
-        return await self._ask(
-            order, "confirm_requested", self._intent(Effect.CONFIRM_RESPONSE, order.id, order.response)
-        )
-
-    async def _ask(self, order: Order, kind: str, intent: Intent) -> Order:
-        """Once: what was asked of the chain before is not asked again. Raises Problem 409 where it said no."""
-        asked = await self._store.intent(intent.key)
-        if asked is not None and not asked.state.open and asked.state is not IntentState.CONFIRMED:
-            raise Problem(409, "task.refused_by_chain", f"the chain has refused it: its transaction is {asked.state}")
-        if asked is not None:
-            return order
-        moved = await self._store.move(order, kind, at=self._clock.now(), intent=intent)
-        self._woken()
-        return moved
-
-    def effects(self, order_id: str) -> list[str]:
-        """Keys of what may be sent to the chain for an order, in the order of its life."""
-        return [self._key(effect, order_id) for effect in _EFFECTS]
 
     async def _too_many(self, key: ApiKey, error: StoreError) -> Problem:
         if error.code == "gateway.hourly":
@@ -150,10 +113,16 @@ class Desk:
         self._reserved_sum += order.payment
 
     def _written(self, key: ApiKey, wanted: NewTask, model: Model) -> tuple[Order, bytes]:
-        """The order and its config document, which its id makes unlike any other: it can be found on chain by it."""
+        """The order and its config document, which its id makes unlike any other: it can be found on chain by it.
+
+        Raises Problem 422.
+        """
         now, order_id, needs = self._clock.now(), "task_" + secrets.token_hex(12), wanted.compute_requirements
         config = {"function_name": model.function, "data": wanted.input_data, "request_id": order_id}
-        body = json.dumps(config, ensure_ascii=False, separators=(",", ":")).encode()
+        try:
+            body = json.dumps(config, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except ValueError as error:  # NaN, or half of a surrogate pair: Python reads it, others do not
+            raise Problem(422, "request.invalid", f"input_data is no JSON: {str(error)[:100]}") from error
         order = Order(
             id=order_id,
             owner=key.id,
@@ -171,21 +140,6 @@ class Desk:
             user_address=key.address,
         )
         return order, body
-
-    def _publication(self, order: Order) -> Intent:
-        what = contracts.publish_task(
-            self._network.controller, order.source, order.config_url, order.expiry, order.payment
-        )
-        key = self._key(Effect.PUBLISH_TASK, order.id)
-        return Intent(key, Effect.PUBLISH_TASK, order.source, what.to, what.data, float(order.expiry - SPARE))
-
-    def _intent(self, effect: Effect, order_id: str, subject: Address) -> Intent:
-        make = contracts.cancel_task if effect is Effect.CANCEL_TASK else contracts.confirm_response
-        what = make(self._network.controller, subject)
-        return Intent(self._key(effect, order_id), effect, subject, what.to, what.data)
-
-    def _key(self, effect: Effect, order_id: str) -> str:
-        return f"{self._network.chain_id}:{effect}:{order_id}"
 
 
 def link(gateway_url: str, cid: str) -> str:

@@ -1,16 +1,19 @@
-"""Bodies of the API, as users write and read them. Times in unix seconds, amounts in coin."""
+"""Bodies of the API, as users write and read them. Times in unix seconds, amounts in coin.
 
+The models are checked on what users send. What is answered is made from rows of ours as the models describe it, and
+not checked again with every answer: a test holds one against the other.
+"""
+
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.order import Model, Order, OrderEvent, OrderState
 from ogpu_provider.domain.units import coin
-from ogpu_provider.store.order_reader import WholeOrder
+from ogpu_provider.store.order_reader import SMALL, WholeOrder
 
-INLINE = 64 << 10
-"""Bytes of a result that is shown inside its task."""
+Shown = dict[str, Any]
 EXAMPLE: dict[str, Any] = {
     "model_id": "multiply",
     "input_data": {"a": 6, "b": 7},
@@ -143,37 +146,18 @@ class Logs(Body):
     lines: list[Any]
 
 
-def model_document(model: Model, currency: str) -> ModelDocument:
-    return ModelDocument(
-        model_id=model.id,
-        description=model.description,
-        source=model.source,
-        function=model.function,
-        environments=list(model.environments),
-        price=Money(amount=coin(model.price), currency=currency),
-    )
+def model_document(model: Model, currency: str) -> Shown:
+    return {
+        "model_id": model.id,
+        "description": model.description,
+        "source": model.source,
+        "function": model.function,
+        "environments": list(model.environments),
+        "price": {"amount": coin(model.price), "currency": currency},
+    }
 
 
-def task_document(order: Order, currency: str) -> TaskDocument:
-    return TaskDocument(**_fields(order, currency))
-
-
-def whole_task(whole: WholeOrder, currency: str) -> WholeTask:
-    order = whole.order
-    small = order.state is OrderState.COMPLETED and whole.result is not None and len(whole.result) <= INLINE
-    return WholeTask(
-        **_fields(order, currency),
-        results=read_json(whole.result) if small and whole.result is not None else None,
-        timeline=[Event(**event_document(one)) for one in whole.history],
-        transactions=[
-            Transaction(effect=row.intent.effect, hash=row.tx_hash, state=row.state, block=row.block_number)
-            for row in whole.sent
-        ],
-        execution_logs=f"/api/tasks/{order.id}/logs",
-    )
-
-
-def _fields(order: Order, currency: str) -> dict[str, Any]:
+def task_document(order: Order, currency: str) -> Shown:
     place = f"/api/tasks/{order.id}"
     links = {"self": place, "events": place + "/events", "logs": place + "/logs"}
     if order.state is OrderState.COMPLETED:
@@ -188,23 +172,48 @@ def _fields(order: Order, currency: str) -> dict[str, Any]:
         "created_at": order.created_at,
         "updated_at": order.updated_at,
         "estimated_completion": order.created_at + order.max_seconds,
-        "cost_estimate": Money(amount=coin(order.payment), currency=currency),
-        "compute_requirements": Requirements(gpu_memory=order.gpu_memory, max_execution_time=order.max_seconds),
+        "cost_estimate": {"amount": coin(order.payment), "currency": currency},
+        "compute_requirements": {"gpu_memory": order.gpu_memory, "max_execution_time": order.max_seconds},
         "expires_at": order.expiry,
         "awaits_confirmation": order.response is not None and not order.state.over,
         "refunded": order.refunded,
-        "error": Failure(code=order.code, detail=order.reason) if order.code else None,
-        "chain": Chain(
-            task=order.address,
-            source=order.source,
-            provider=order.provider,
-            response=order.response,
-            config_url=order.config_url,
-            result_url=order.result_url or None,
-        ),
+        "error": {"code": order.code, "detail": order.reason} if order.code else None,
+        "chain": {
+            "task": order.address,
+            "source": order.source,
+            "provider": order.provider,
+            "response": order.response,
+            "config_url": order.config_url,
+            "result_url": order.result_url or None,
+        },
         "links": links,
     }
 
 
-def event_document(event: OrderEvent) -> dict[str, Any]:
+def whole_task(whole: WholeOrder, currency: str) -> Shown:
+    order, result = whole.order, whole.result
+    return task_document(order, currency) | {
+        "results": _inline(result) if result is not None and order.state is OrderState.COMPLETED else None,
+        "timeline": [event_document(one) for one in whole.history],
+        "transactions": [
+            {"effect": row.intent.effect, "hash": row.tx_hash, "state": row.state, "block": row.block_number}
+            for row in whole.sent
+        ],
+        "execution_logs": f"/api/tasks/{order.id}/logs",
+    }
+
+
+def _inline(result: bytes) -> Any:
+    """None for one that is large, or has numbers that JSON has not: NaN stands in results of careless writers."""
+    try:
+        return json.loads(result, parse_constant=_refuse) if len(result) <= SMALL else None
+    except ValueError:
+        return None
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def event_document(event: OrderEvent) -> Shown:
     return {"seq": event.seq, "at": event.at, "event": event.kind, **event.detail}

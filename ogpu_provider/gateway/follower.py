@@ -14,19 +14,23 @@ from ogpu_provider.chain.contracts import decode_result, task_status
 from ogpu_provider.chain.reader import ChainReader
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.documents import read_json
-from ogpu_provider.domain.errors import FetchError, ProviderError, Retry
+from ogpu_provider.domain.errors import FetchError, ProviderError, Retry, StoreError
 from ogpu_provider.domain.facts import Block, Fact, TaskPublished, TaskStatus
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.order import Order, OrderState
 from ogpu_provider.domain.source import DeliveryMethod
+from ogpu_provider.domain.together import together
 from ogpu_provider.domain.units import ZERO_ADDRESS, Address
 from ogpu_provider.gateway.local import LocalProvider
+from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.ipfs.cid import cid_of_link, names_content
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.store.orders import GatewayStore
 
 log = structlog.get_logger(__name__)
 RESULT_LIMIT = 32 << 20
+TOGETHER = 16
+"""Orders that are held against the chain at once."""
 _FIRST = 50
 """Attempts of a task that are looked at for a response."""
 
@@ -62,16 +66,17 @@ class Follower:
         self._confirm = confirm
         self._local = local
         self._unreadable: set[Address] = set()
+        self._missed: dict[str, int] = {}
         self._head: Block | None = None
 
     async def deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         """One block: find our publications, look at the orders that it speaks of, remember it."""
         self._head = block
-        for fact in facts:
-            if isinstance(fact, TaskPublished):
-                await self._published(fact)
-            elif (task := getattr(fact, "task", None)) and (order := await self._store.order_at(task)):
-                await self.look(order)
+        await together(self._published(fact) for fact in facts if isinstance(fact, TaskPublished))
+        told = dict.fromkeys(getattr(fact, "task", None) for fact in facts if not isinstance(fact, TaskPublished))
+        found = [order for task in told if task and (order := await self._store.order_at(task))]
+        for start in range(0, len(found), TOGETHER):
+            await together(self.look(order) for order in found[start : start + TOGETHER])
         await self._store.set_cursor(block)
 
     async def look(self, order: Order) -> None:
@@ -80,7 +85,7 @@ class Follower:
             return
         try:
             await self._compare(order)
-        except ProviderError as error:
+        except (ProviderError, Problem) as error:
             log.warning("order_not_compared", order=order.id, code=error.code, error=str(error))
 
     async def on_outcome(self, row: IntentRow) -> None:
@@ -98,9 +103,12 @@ class Follower:
         row = await self._store.intent_of(fact.origin.tx_hash)
         if row is None or row.intent.effect is not Effect.PUBLISH_TASK:
             return
-        order = await self._store.order(row.intent.key.rpartition(":")[2])
-        if order is not None and order.address != fact.task:
-            await self._move(order, "published", address=fact.task, detail={"transaction": fact.origin.tx_hash})
+        while (order := await self._store.order(row.intent.key.rpartition(":")[2])) and order.address != fact.task:
+            try:
+                await self._move(order, "published", address=fact.task, detail={"transaction": fact.origin.tx_hash})
+            except StoreError as error:
+                if error.code != "store.stale":
+                    raise
 
     async def _compare(self, order: Order) -> None:
         if order.address is None:
@@ -118,10 +126,30 @@ class Follower:
             await self._complete(await self._running(order, now), *now.responses[0])
         elif not now.responses and self._head is not None and self._head.timestamp > order.expiry:
             await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=False)
-        elif now.provider is not None:
+        elif not await self._undone(order, now) and now.provider is not None:
             order = await self._running(order, now)
             if now.manual and now.responses:
                 await self._offer(order, now)
+
+    async def _undone(self, order: Order, now: Standing) -> bool:
+        """Whether blocks were undone that had its attempt, or the response that it shows: it goes back to what is left.
+
+        Believed once a later block still lacks it: nodes do not come by a block at the same moment.
+        """
+        lost = order.response is not None and order.response not in [response for _, response in now.responses]
+        alone = order.state is not OrderState.CREATED and now.provider is None
+        height = self._head.number if self._head else 0
+        if not (lost or alone):
+            self._missed.pop(order.id, None)
+            return False
+        if height <= self._missed.setdefault(order.id, height):
+            return True
+        del self._missed[order.id]
+        gone: dict[str, Any] = {"response": None, "result_url": ""}
+        if alone:
+            gone |= {"state": OrderState.CREATED, "provider": None}
+        await self._move(order, "attempt_undone" if alone else "response_undone", **gone)
+        return True
 
     async def _running(self, order: Order, now: Standing) -> Order:
         """ASSIGNED by an attempt; EXECUTING is known of the local provider, else inferred: at the next look, or from

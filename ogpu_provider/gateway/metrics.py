@@ -1,8 +1,12 @@
 """What an operator watches of the gateway, as Prometheus reads it, on a port of its own."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from ogpu_provider.domain.errors import ConfigError
+from ogpu_provider.domain.units import COIN
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
@@ -30,6 +34,15 @@ class Metrics:
             registry=self.registry,
         )
         self.head = Gauge("ogpu_gateway_head_block", "Newest block that was read.", registry=self.registry)
+
+    def take(self, told: Mapping[str, Any]) -> None:
+        """What the half that publishes has measured."""
+        for state, number in told["orders"].items():
+            self.orders.labels(state).set(number)
+        for outcome, number in told["webhooks"].items():
+            self.webhooks.labels(outcome).set(number)
+        self.head.set(told["head"])
+        self.balance.set(int(told["balance"]) / COIN)
 
     def serve(self, host: str, port: int) -> None:
         """On a thread of its own, until the process ends. Raises ConfigError gateway.address."""

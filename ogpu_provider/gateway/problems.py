@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 
 from ogpu_provider.domain.errors import ProviderError
 
@@ -41,7 +38,6 @@ SCHEMA: dict[str, Any] = {
         "errors": {"type": "array", "items": {"type": "object"}},
     },
 }
-_CODES = {400: "request.malformed", 404: "not_found", 405: "method.not_allowed", 413: "request.too_large"}
 
 
 class Problem(Exception):
@@ -71,35 +67,3 @@ def problem_of(error: ProviderError) -> Problem:
             return Problem(409, "task.moved", "the task has just changed; read it again")
     log.warning("gateway_cannot_now", code=error.code, error=str(error))
     return Problem(503, "unavailable", "the gateway cannot do this now; try again", {"Retry-After": "5"})
-
-
-def install(app: FastAPI) -> None:
-    """Answer every error as a problem; an unexpected one without its text."""
-
-    async def known(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Problem)
-        return error.response()
-
-    async def behind(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ProviderError)
-        return problem_of(error).response()
-
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        places = [{"at": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors()]
-        return Problem(422, "request.invalid", "the request is not what this path takes").response(errors=places)
-
-    async def plain(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        code = _CODES.get(error.status_code, "request.refused")
-        return Problem(error.status_code, code, str(error.detail), error.headers).response()
-
-    async def bug(_: Request, error: Exception) -> JSONResponse:
-        log.error("gateway_request_failed", exc_info=error)
-        return Problem(500, "internal", "something went wrong here; it is in the log").response()
-
-    app.add_exception_handler(Problem, known)
-    app.add_exception_handler(ProviderError, behind)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, bug)

@@ -5,76 +5,105 @@ import asyncio
 import socket
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from ogpu_provider.domain.errors import ConfigError
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_LIMIT = 16 << 10
 CONNECTIONS = 512
 """Requests beyond them are answered 503."""
 RECEIVE_S = 15.0
+LEAVING_S = 5
+CHUNKED = 6
+"""Bytes on the line for one of a body, at most: in chunks of one byte each."""
 
 
-def _punctual(receive_s: float) -> type[H11Protocol]:
-    class Punctual(H11Protocol):
-        """uvicorn has no deadline for receiving. The time runs from the connection, or from a request's first byte."""
+def _limited(receive_s: float, message_limit: int) -> type[HttpToolsProtocol]:
+    class Limited(HttpToolsProtocol):
+        """uvicorn has no deadline for receiving, and with this parser no limit of a header: the parser collects what
+        it was not told the end of. The time runs from the connection, or from a request's first byte."""
 
         _deadline: asyncio.TimerHandle | None = None
+        _in_head = False
+        _taken = _fields = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._begin()
 
         def data_received(self, data: bytes) -> None:
-            if self._deadline is None:
-                self._begin()
+            self._begin()
+            self._taken += len(data)
             super().data_received(data)
-            if self.conn.their_state is not h11.SEND_BODY and self.conn.their_state is not h11.IDLE:
-                self._end()
+            if self._taken > (HEADER_LIMIT if self._in_head else message_limit) and not self.transport.is_closing():
+                self.send_400_response("The request is too large.")
+
+        def on_message_begin(self) -> None:
+            self._begin()
+            self._in_head, self._taken, self._fields = True, 0, 0
+            super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            self._measure(url)
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._measure(name + value)
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._in_head = False
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            self._end()
+            self._taken = 0
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._end()
             super().connection_lost(exc)
 
+        def _measure(self, part: bytes) -> None:
+            """Raises ValueError, which the parser's caller answers with 400."""
+            self._fields += len(part)
+            if self._fields > HEADER_LIMIT:
+                raise ValueError("the header is too large")
+
         def _begin(self) -> None:
-            self._deadline = self.loop.call_later(receive_s, self.transport.abort)
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(receive_s, self.transport.abort)
 
         def _end(self) -> None:
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
 
-    return Punctual
+    return Limited
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises ConfigError gateway.address."""
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise ConfigError(
-            f"the Tasks API cannot listen on {host} port {port}: {error.strerror or error}",
-            code="gateway.address",
-            remedy="set gateway.host and gateway.port to what is free on this host",
-        ) from error
+async def listen(app: ASGIApp, at: socket.socket, *, body_limit: int, receive_s: float = RECEIVE_S) -> None:
+    """Serve on a listening socket until canceled; what is being answered then has LEAVING_S.
 
-
-async def listen(app: ASGIApp, at: socket.socket, *, receive_s: float = RECEIVE_S) -> None:
-    """Serve on a listening socket until canceled."""
+    `body_limit` in bytes: far more than it can come to is not read.
+    """
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             log_config=None,
             lifespan="off",
-            http=_punctual(receive_s),
-            h11_max_incomplete_event_size=HEADER_LIMIT,
+            http=_limited(receive_s, HEADER_LIMIT + CHUNKED * body_limit),
+            ws="none",
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=15,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=LEAVING_S,
             server_header=False,
         )
     )
-    await server._serve([at])  # `serve` would take the signals, which are the command's
+    serving = asyncio.ensure_future(server._serve([at]))  # `serve` would take the signals, which are the command's
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise

@@ -4,6 +4,8 @@ The message is kept until it comes back and must come back as it is, so nothing 
 """
 
 import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,7 +15,7 @@ from ogpu_provider.domain.order import ApiKey
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.gateway.access import SCOPES, SESSION_PREFIX, digest, mint
 from ogpu_provider.gateway.problems import Problem
-from ogpu_provider.keys.proof import signer_of
+from ogpu_provider.keys.proof import digest_of, signer_of
 from ogpu_provider.store.members import Members
 
 CHALLENGE_S = 300.0
@@ -33,11 +35,16 @@ class Site:
     budget: Wei | None
 
 
+Vouches = Callable[[Address, bytes, bytes], Awaitable[bool]]
+"""Whether a contract wallet says that it signed a digest. Raises RpcUnavailable."""
+
+
 class SignIn:
-    def __init__(self, members: Members, clock: Clock, site: Site) -> None:
+    def __init__(self, members: Members, clock: Clock, site: Site, vouches: Vouches) -> None:
         self._members = members
         self._clock = clock
         self._site = site
+        self._vouches = vouches
 
     async def challenge(self, address: Address) -> tuple[str, float]:
         """The message to be signed, and until when (unix seconds). Raises Problem 503."""
@@ -50,20 +57,26 @@ class SignIn:
         return message, now + CHALLENGE_S
 
     async def token(self, message: str, signature: str) -> tuple[str, float, Address]:
-        """A token, until when it counts (unix seconds), and whose it is. Raises Problem 401 and 403."""
+        """A token, until when it counts (unix seconds), and whose it is. `signature` in hex.
+
+        Raises Problem 401 and 403, and RpcUnavailable where it is a contract's that no node can be asked about.
+        """
         now = self._clock.now()
         kept = await self._members.take_challenge(_line(message, "Nonce: "), at=now)
         if kept is None or kept != message:
             raise Problem(401, "auth.challenge", "ask for a new message to sign; this one is unknown, used or too old")
         address = Address(message.splitlines()[1])
-        try:
-            signer = signer_of(message, signature)
-        except KeyRefused as error:
-            raise Problem(401, "auth.signature", str(error)) from error
-        if signer != address:
-            raise Problem(401, "auth.signature", "the signature is another wallet's")
+        if not await self._signed(message, signature, address):
+            raise Problem(401, "auth.signature", "this is no signature of that wallet")
         token, until = await self.session(await self._key(address, now))
         return token, until, address
+
+    async def _signed(self, message: str, signature: str, address: Address) -> bool:
+        """By the wallet's own key, or as a contract says (EIP-1271)."""
+        with suppress(KeyRefused):
+            if signer_of(message, signature) == address:
+                return True
+        return await self._vouches(address, digest_of(message), bytes.fromhex(signature.removeprefix("0x")))
 
     async def session(self, key: ApiKey) -> tuple[str, float]:
         """A token that stands for a key for a day."""

@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -17,6 +18,7 @@ GROUP = 256
 """So many pieces of work at most in one transaction."""
 
 Work = Callable[[sqlite3.Connection], Any]
+_ALWAYS: AbstractContextManager[None] = nullcontext()
 
 
 @dataclass(slots=True, eq=False)
@@ -49,11 +51,17 @@ class Piece:
 
 
 class GroupCommit:
-    """The thread. Errors of the library pass through as they are."""
+    """The thread. Errors of the library pass through as they are. `turn` is held for each transaction that writes."""
 
-    def __init__(self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        loop: asyncio.AbstractEventLoop,
+        turn: AbstractContextManager[None] = _ALWAYS,
+    ) -> None:
         self._connection = connection
         self._loop = loop
+        self._turn = turn
         self._queue: SimpleQueue[Piece | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._ended = False
@@ -86,7 +94,8 @@ class GroupCommit:
             pieces = [piece for piece in waiting if piece is not None and not piece.future.cancelled()]
             for writes in (False, True):
                 if some := [piece for piece in pieces if piece.writes is writes]:
-                    self._do(some, "BEGIN IMMEDIATE" if writes else "BEGIN")
+                    with self._turn if writes else _ALWAYS:
+                        self._do(some, "BEGIN IMMEDIATE" if writes else "BEGIN")
                     self._answer(some)
 
     def _do(self, pieces: Sequence[Piece], begin: str) -> None:

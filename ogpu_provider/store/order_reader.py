@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 from ogpu_provider.domain.intent import IntentRow
@@ -12,12 +12,15 @@ from ogpu_provider.store.reading import Reading
 from ogpu_provider.store.rows import Row, intent_of
 
 COLUMNS = tuple(f.name for f in fields(Order))
+SMALL = 64 << 10
+"""Bytes of a result that is read with its order."""
 LIVE = "state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')"
 
 
 @dataclass(frozen=True, slots=True)
 class WholeOrder:
-    """`sent`: its transactions, in the order of its life. `result`: what was fetched, None where nothing was."""
+    """`sent`: its transactions, in the order of its life. `result`: what was fetched, None where nothing was; one byte
+    more than SMALL where it is larger."""
 
     order: Order
     history: Sequence[OrderEvent]
@@ -43,7 +46,8 @@ class OrderReads(Reading):
             lines = connection.execute('SELECT * FROM events WHERE "order" = ? ORDER BY seq', (order_id,))
             history = [_event_of(line) for line in lines]
             sent = [connection.execute("SELECT * FROM intents WHERE key = ?", (key,)).fetchone() for key in intents]
-            result = connection.execute('SELECT body FROM results WHERE "order" = ?', (order_id,)).fetchone()
+            sql = 'SELECT substr(body, 1, ?) AS body FROM results WHERE "order" = ?'
+            result = connection.execute(sql, (SMALL + 1, order_id)).fetchone()
             return WholeOrder(
                 order_of(row),
                 history,
@@ -109,7 +113,18 @@ class OrderReads(Reading):
         return await self._one('SELECT body FROM configs WHERE "order" = ?', lambda row: bytes(row["body"]), order_id)
 
     async def result(self, order_id: str) -> bytes | None:
-        return await self._one('SELECT body FROM results WHERE "order" = ?', lambda row: bytes(row["body"]), order_id)
+        """Up to 32 MiB."""
+        sql = 'SELECT body FROM results WHERE "order" = ? AND length(body) BETWEEN ? AND ?'
+
+        def work(least: int, most: int) -> Callable[[sqlite3.Connection], bytes | None]:
+            def found(connection: sqlite3.Connection) -> bytes | None:
+                row = connection.execute(sql, (order_id, least, most)).fetchone()
+                return bytes(row["body"]) if row else None
+
+            return found
+
+        small = await self._database.read(work(0, SMALL))
+        return small if small is not None else await self._database.read(work(SMALL + 1, 1 << 40), long=True)
 
     async def history(self, order_id: str) -> list[OrderEvent]:
         return await self._all('SELECT * FROM events WHERE "order" = ? ORDER BY seq', _event_of, order_id)
@@ -132,8 +147,8 @@ class OrderReads(Reading):
 
     async def counts(self) -> dict[str, int]:
         """Orders by state."""
-        rows = await self._all("SELECT state, count(*) AS n FROM orders GROUP BY state", lambda row: (row[0], row[1]))
-        return dict(rows)
+        sql = "SELECT state, count(*) AS n FROM orders GROUP BY state"
+        return await self._database.read(lambda c: {row["state"]: row["n"] for row in c.execute(sql)}, long=True)
 
     async def cursor(self) -> tuple[int, Hash] | None:
         return await self._one("SELECT number, hash FROM cursor", lambda row: (row["number"], Hash(row["hash"])))

@@ -35,12 +35,12 @@ class GatewayStore(Members, Deliveries, OrderReads, OutboxWriter):
         self.heard = heard
 
     @classmethod
-    async def open(cls, path: Path, *, chain_id: int, client: Address) -> Self:
-        """For the gateway itself: one process, one client, one chain.
+    async def open(cls, path: Path, *, chain_id: int, client: Address, second: bool = False) -> Self:
+        """For the gateway itself: one client, one chain. `second`: its other half has the file open.
 
         Raises StoreError store.other_chain, store.other_client, and as `Database.open`.
         """
-        database = Database(path, readonly=False, schema=SCHEMA)
+        database = Database(path, readonly=False, schema=SCHEMA, shared=second, at_once=True, turns=True)
         await database.open()
         try:
             await database.write(lambda c: _claim(c, path, chain_id, client))
@@ -126,6 +126,8 @@ class GatewayStore(Members, Deliveries, OrderReads, OutboxWriter):
                 raise StoreError(f"{order.id} was moved by somebody else", code="store.stale")
             if intent is not None:
                 plan_intent(connection, intent, at)
+            if moved.response is None and order.response is not None:
+                connection.execute('DELETE FROM results WHERE "order" = ?', (order.id,))
             _note(connection, moved, kind, json.loads(json.dumps({**changes, **(detail or {})}, default=str)))
             return moved
 

@@ -19,7 +19,9 @@ class Challenge(Body):
 
 class Signed(Body):
     message: str = Field(max_length=2000)
-    signature: str = Field(pattern="^0x[0-9a-fA-F]{130}$")
+    signature: str = Field(
+        pattern="^0x([0-9a-fA-F]{2})*$", max_length=8194, description="65 bytes; a contract wallet's may be others."
+    )
 
 
 class Token(Body):

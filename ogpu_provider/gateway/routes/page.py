@@ -94,10 +94,10 @@ class Pages:
         return _back(f"/tasks/{made.id}")
 
     async def cancel(self, request: Request, task_id: str) -> Response:
-        return await self._ask(request, task_id, self._api.desk.cancel)
+        return await self._ask(request, task_id, self._api.asks.cancel)
 
     async def confirm(self, request: Request, task_id: str) -> Response:
-        return await self._ask(request, task_id, self._api.desk.confirm)
+        return await self._ask(request, task_id, self._api.asks.confirm)
 
     async def _ask(self, request: Request, task_id: str, what: Callable[[Order], Awaitable[Order]]) -> Response:
         key = await self._writes(request)

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from fastapi import Header, Response
+from fastapi import Header
 
 from ogpu_provider.domain.order import Order
 from ogpu_provider.gateway.routes.context import Api
@@ -13,10 +13,10 @@ Preferred = Annotated[str, Header(max_length=200, description="wait=N: up to 60 
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 
 
-async def waited(api: Api, order: Order, prefer: str, response: Response) -> Order:
+async def waited(api: Api, order: Order, prefer: str) -> tuple[Order, dict[str, str]]:
+    """The order after that time, and the header that says so."""
     found = _WAIT.search(prefer)
     if found is None:
-        return order
+        return order, {}
     seconds = min(int(found[1]), LONGEST_S)
-    response.headers["Preference-Applied"] = f"wait={seconds}"
-    return await api.streams.wait(order, seconds)
+    return await api.streams.wait(order, seconds), {"Preference-Applied": f"wait={seconds}"}

@@ -3,7 +3,7 @@ import pytest
 from fastapi import FastAPI
 
 from ogpu_provider.domain.errors import ProviderError, RpcUnavailable, StoreError
-from ogpu_provider.gateway import problems
+from ogpu_provider.gateway import problems, refusals
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from ogpu_provider.gateway import problems
 )
 async def test_a_failure_behind_the_api_is_no_defect_of_it(error: ProviderError, status: int, code: str) -> None:
     app = FastAPI()
-    problems.install(app)
+    refusals.install(app)
 
     @app.get("/")
     async def fails() -> None:

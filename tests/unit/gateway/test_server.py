@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.gateway.access import from_our_page
-from ogpu_provider.gateway.server import bound, listen
+from ogpu_provider.gateway.address import bound
+from ogpu_provider.gateway.server import listen
 
 HEAD = b"POST /take HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n"
 WHOLE = b"POST /take HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nok"
@@ -29,13 +30,13 @@ async def take(request: Request) -> Response:
 async def port() -> AsyncIterator[int]:
     at = bound("127.0.0.1", 0)
     app = Starlette(routes=[Route("/take", take, methods=["POST"])])
-    serving = asyncio.create_task(listen(app, at, receive_s=0.3))
+    serving = asyncio.create_task(listen(app, at, body_limit=64 << 10, receive_s=0.3))
     yield at.getsockname()[1]
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
 
 
-@pytest.mark.parametrize("begin", [b"", HEAD[:20], HEAD], ids=["nothing", "half a head", "half a body"])
+@pytest.mark.parametrize("begin", [b"", HEAD[:22], HEAD], ids=["nothing", "half a head", "half a body"])
 async def test_who_drips_is_cut(port: int, begin: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(begin)
