@@ -45,6 +45,7 @@ from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.pinners import OgpuPinner
 from ogpu_provider.keys.claim import claimed
 from ogpu_provider.keys.signer import Signer
+from ogpu_provider.metering import Metering
 from ogpu_provider.pipeline.census import Census
 from ogpu_provider.pipeline.concerns import Concerns
 from ogpu_provider.pipeline.conductor import Conductor
@@ -149,6 +150,7 @@ class Daemon:
         self._scheduler = HostScheduler(
             self._hardware.inventory.host, policies.admission_policy(settings), judged, sharing
         )
+        self._metering = Metering(self.clock, self._runtime, self._lessons, self._scheduler)
         head = Head()
         self._sender = self._new_sender(journal, signer, head)
         self.ports = self._new_ports(journal, head)
@@ -161,8 +163,9 @@ class Daemon:
             busy=self._conductor.busy,
             engaged=self._conductor.engaged,
             looked=self._hardware.looked,
+            out_of_memory=self._metering.out_of_memory,
         )
-        self._hardware.join(self._scheduler, self._conductor.leases, self._keeper)
+        self._hardware.join(self._scheduler, self._conductor.leases, self._keeper, self._metering)
         pressure = policies.pressure_policy(settings)
         self._pressure = Pressure(self.ports, pressure, hostmemory.read, self._keeper.cool_idle)
         self._intake = Intake(self.ports, self._conductor, self._keeper)
@@ -264,6 +267,7 @@ class Daemon:
                 group.create_task(self._census.run(), name="census")
                 group.create_task(self._hardware.run(self._work.piece), name="inventory")
                 group.create_task(self._hardware.ward.run(), name="ward")
+                group.create_task(self._metering.run(), name="metering")
                 group.create_task(self._watchdog.run(), name="watchdog")
                 group.create_task(self._account.run(), name="account")
                 group.create_task(self._end_when_drained(), name="drain")
@@ -321,6 +325,7 @@ class Daemon:
 
     def _observe(self, task: Task, before: TaskState) -> None:
         self.metrics.task_transitions.labels(task.state).inc()
+        self._metering.moved(task, before)
         source = self.ports.book.get(task.source)
         self._experience.moved(task, before, source.params.client if source and source.params else None)
         if task.state not in AT_WORK:

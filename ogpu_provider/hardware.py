@@ -16,6 +16,7 @@ from ogpu_provider.domain.errors import EngineError, ProviderError, Retry
 from ogpu_provider.domain.resources import Lease
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.ports import Journal, Runtime
+from ogpu_provider.metering import Metering
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.scheduler.confines import confines
 from ogpu_provider.scheduler.inventory import Inventory, Machine, local_probes
@@ -71,9 +72,15 @@ class Hardware:
         slots = policies.cpu_slots(settings)
         self.inventory = Inventory(slots, readers, (self.ward, strangers), self._measure)
 
-    def join(self, scheduler: HostScheduler, leases: Callable[[], Iterable[Lease]], keeper: Keeper) -> None:
+    def join(
+        self,
+        scheduler: HostScheduler,
+        leases: Callable[[], Iterable[Lease]],
+        keeper: Keeper,
+        metering: Metering | None = None,
+    ) -> None:
         """`leases`: what live tasks hold by the journal."""
-        self._scheduler, self._task_leases, self._keeper = scheduler, leases, keeper
+        self._scheduler, self._task_leases, self._keeper, self._metering = scheduler, leases, keeper, metering
         self._stock = Stocktaking(scheduler, self._clock)
 
     async def restore(self) -> None:
@@ -86,7 +93,8 @@ class Hardware:
             with piece():
                 await self.look()
             self.looked.set()
-            await self._clock.sleep(self._settings.devices.look_every)
+            usual = self._settings.devices.look_every
+            await (self._metering.pause(usual) if self._metering else self._clock.sleep(usual))
 
     async def look(self) -> None:
         """One reading, and what follows from it: for the scheduler, for leases, and for sources that may move."""
@@ -95,6 +103,8 @@ class Hardware:
         self._scheduler.observe(host)
         if {device.id for device in host.devices if not device.withheld} - before:
             self._keeper.devices_changed()
+        if self._metering is not None:
+            await self._metering.look(self.inventory.found)
         await self._take_stock()
         for source in self._scheduler.movable():
             self._keeper.changed(source)

@@ -32,6 +32,15 @@ class RunningProject:
 
 
 @dataclass(frozen=True, slots=True)
+class Occupant:
+    """A container that a process is in: of which source, and of which image (its digest)."""
+
+    source: Address
+    image: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
 class Occupancy:
     """Which projects have running containers now. `changing`: those being started or taken down at this moment."""
 

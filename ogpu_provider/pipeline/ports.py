@@ -221,6 +221,12 @@ class Runtime(Protocol):
         """
         ...
 
+    async def device_images(
+        self, source: Address, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        """The digest of each container's image that will use a device; empty for one that nobody knows yet."""
+        ...
+
     async def images(
         self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
     ) -> tuple[str, ...]:
@@ -296,8 +302,17 @@ class Scheduler(Protocol):
         """The environment to serve a source in, None if the host has none of those offered."""
         ...
 
-    def grant_devices(self, source: Address, environment: Environment, count: int) -> tuple[Device, ...] | None:
-        """Lease devices to a source's project, all or nothing; the same ones again if it holds them."""
+    def grant_devices(
+        self, source: Address, environment: Environment, count: int, images: tuple[str, ...] = ()
+    ) -> tuple[Device, ...] | None:
+        """Lease devices to a source's project, all or nothing; the same ones again if it holds them.
+
+        `images`: digests of what will use them, by which it may be put beside others.
+        """
+        ...
+
+    def share(self, source: Address) -> int:
+        """Bytes of its device that a source holds from now on; 0: all of it, and nobody may be put beside it."""
         ...
 
     def admit(self, candidate: Candidate) -> Admission: ...

@@ -9,13 +9,14 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from ogpu_provider.domain.approval import Approval, OnChange
-from ogpu_provider.domain.errors import ProviderError, Retry, RpcUnavailable
+from ogpu_provider.domain.errors import EngineError, ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.project import ProjectSpec
-from ogpu_provider.domain.resources import Lease, source_holder
+from ogpu_provider.domain.resources import Device, Lease, source_holder
 from ogpu_provider.domain.source import Environment, ServedSource, SourceParams, SourceState, SourceStatus
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want, Wish
@@ -26,6 +27,8 @@ from ogpu_provider.pipeline.registration import Registration
 from ogpu_provider.pipeline.warmth import Warmth
 
 log = structlog.get_logger()
+
+OUT_OF_MEMORY = ("engine.oom", "engine.device_memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,10 @@ class SourceKeeper:
         busy: Callable[[Address], bool],
         engaged: Callable[[Address], bool] | None = None,
         looked: asyncio.Event | None = None,
+        out_of_memory: Callable[[Address, str], None] = lambda _source, _code: None,
     ) -> None:
         self._looked = looked
+        self._out_of_memory = out_of_memory
         self._ports = ports
         self._policy = policy
         self._approvals = Approvals(ports.journal, policy.compose_change, ports.clock.now)
@@ -104,7 +109,10 @@ class SourceKeeper:
                 replace(row, state=SourceState.WANTED) if row.state is not SourceState.DROPPED else row
             )
         for project in await self._ports.runtime.recover():
-            self._ports.scheduler.restore(Lease(source_holder(project.source), 0, project.devices, project.source))
+            known = self._ports.book.get(project.source)
+            memory = known.device_memory if known and known.devices == project.devices else 0
+            holder = source_holder(project.source)
+            self._ports.scheduler.restore(Lease(holder, 0, project.devices, project.source, memory))
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as self._group:
@@ -326,6 +334,7 @@ class SourceKeeper:
         waived = await self._approvals.waived(
             address, digest, lambda waived: self._ports.runtime.images(compose, environment, waived)
         )
+        await self._make_room(address)
         devices = await self._bring_up(row, environment, compose, waived)
         if not registered and address not in self._leaving:
             await self._registration.make(address, environment)
@@ -335,27 +344,69 @@ class SourceKeeper:
             self._warmth.used(address)
         self._warmth.met(address)
         ready = replace(row, state=SourceState.READY, registered=True, devices=devices, code="", reason="")
-        await self._put(ready)
+        await self._put(replace(ready, device_memory=self._ports.scheduler.share(address)))
         log.info("source_ready", source=address, name=row.name, environment=environment.label, devices=devices)
         await self._on_ready(address)
 
     async def _bring_up(
         self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
     ) -> tuple[str, ...]:
-        need = await self._ports.runtime.device_need(compose, environment, waived)
-        devices = self._ports.scheduler.grant_devices(row.address, environment, need)
-        while devices is None and (cold := self._warmth.for_devices(environment)):
-            await self._cool(cold, f"it was idle, and its devices went to {row.address}")
-            devices = self._ports.scheduler.grant_devices(row.address, environment, need)
-        if devices is None:
-            text = f"needs {need} free {environment.label} device(s)"
-            raise Unfit(text, code="capacity.devices", retry=Retry.LATER)
+        devices = await self._lease(row, environment, compose, waived)
+        share = self._ports.scheduler.share(row.address)
+        if devices and (share or row.device_memory):  # known of before its containers are there, and need it
+            ids = tuple(device.id for device in devices)
+            await self._put(replace(self._row(row.address), devices=ids, device_memory=share))
         try:
             await self._ports.runtime.up(ProjectSpec(row.address, environment, compose, devices, waived))
         except ProviderError:
             self._ports.scheduler.release(source_holder(row.address))
             raise
         return tuple(device.id for device in devices)
+
+    async def _lease(
+        self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
+    ) -> tuple[Device, ...]:
+        """Raises Unfit (`capacity.devices`)."""
+        need = await self._ports.runtime.device_need(compose, environment, waived)
+        images = await self._ports.runtime.device_images(row.address, compose, environment, waived) if need else ()
+        grant = partial(self._ports.scheduler.grant_devices, row.address, environment, need, images)
+        devices = grant()
+        if devices is None and await self._narrow():
+            devices = grant()
+        while devices is None and (cold := self._warmth.for_devices(environment)):
+            await self._cool(cold, f"it was idle, and its devices went to {row.address}")
+            devices = grant()
+        if devices is None:
+            text = f"needs {need} free {environment.label} device(s)"
+            raise Unfit(text, code="capacity.devices", retry=Retry.LATER)
+        return devices
+
+    async def _narrow(self) -> bool:
+        """Sources that hold a whole device keep what they are known to need; whether any of them left something."""
+        changed = False
+        for row in self._ports.book.all():
+            share = self._ports.scheduler.share(row.address) if row.devices else 0
+            if share != row.device_memory:
+                changed = True
+                await self._put(replace(row, device_memory=share))
+        return changed
+
+    async def _make_room(self, address: Address) -> None:
+        """One that ran out of memory while it holds a device goes down at once, and comes back after a pause.
+
+        Raises that EngineError.
+        """
+        try:
+            await self._ports.runtime.health(address)
+        except EngineError as error:
+            if error.code not in OUT_OF_MEMORY or not self._row(address).devices:
+                return
+            self._out_of_memory(address, error.code)
+            await self._put(replace(self._row(address), state=SourceState.UNFIT, code=error.code, reason=str(error)))
+            await self._ports.runtime.down(address)
+            self._ports.scheduler.release(source_holder(address))
+            await self._put(replace(self._row(address), devices=()))
+            raise
 
     async def _cool(self, address: Address, reason: str) -> None:
         """Its project goes down and its devices are free; it comes up again for a task."""

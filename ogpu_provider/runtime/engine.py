@@ -127,6 +127,12 @@ class Engine:
         found = {row["Id"]: row.get("Labels") or {} for row in rows}
         return {container: has for container, has in found.items() if labels.items() <= has.items()}
 
+    async def running_images(self, labels: Mapping[str, str]) -> dict[str, tuple[Mapping[str, str], str]]:
+        """Labels of the running containers that have all these, and the name of the image that each was made from."""
+        rows = await self.ask(lambda api: api.containers(filters={"label": _label_filter(labels)}))
+        found = {row["Id"]: (row.get("Labels") or {}, str(row.get("Image") or "")) for row in rows}
+        return {container: told for container, told in found.items() if labels.items() <= told[0].items()}
+
     async def processes(self, container: str) -> set[int]:
         """What runs in a container, by the engine's process ids; nothing if it is gone."""
         try:

@@ -113,6 +113,13 @@ class Images:
             self._needs.setdefault(source, {})[reference] = await self._shelf.size(reference)
         return reference
 
+    async def pinned(self, image: Image, source: Address) -> str:
+        """The digest that a source's image has here; empty while its tag stands for nothing yet. Asks nobody."""
+        if image.digest:
+            return image.digest
+        pin = await self._shelf.tag(source, str(image))
+        return pin.digest if pin else ""
+
     async def left(self, source: Address) -> int:
         """Compressed bytes of what a source was started with, and what is gone since."""
         total = 0

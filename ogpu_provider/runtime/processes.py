@@ -21,7 +21,7 @@ import structlog
 from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ComposeRefused, DispatchError, EngineError, Retry
-from ogpu_provider.domain.project import Occupancy, ProjectSpec, RunningProject
+from ogpu_provider.domain.project import Occupancy, Occupant, ProjectSpec, RunningProject
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
@@ -103,6 +103,17 @@ class Processes:
     async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
         self._sample(compose)
         return 0 if environment is Environment.CPU else 1
+
+    async def device_images(
+        self, source: Address, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        return ()
+
+    async def occupants(self, pids: Collection[int]) -> dict[int, Occupant]:
+        return {}
+
+    async def listen(self, source: Address, since: float) -> None:
+        """Nothing here uses a device."""
 
     async def images(
         self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()

@@ -16,7 +16,7 @@ import structlog
 from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import DispatchError, EngineError, Retry
-from ogpu_provider.domain.project import Occupancy, ProjectSpec, RunningProject
+from ogpu_provider.domain.project import Occupancy, Occupant, ProjectSpec, RunningProject
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
@@ -26,9 +26,11 @@ from ogpu_provider.runtime.budget import RestartBudget
 from ogpu_provider.runtime.compose import render
 from ogpu_provider.runtime.compose.check import EXAMPLE
 from ogpu_provider.runtime.compose.gate import admit, fingerprint
+from ogpu_provider.runtime.compose.model import Gpu
 from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.container import Container
 from ogpu_provider.runtime.contract import OpenApiContract
+from ogpu_provider.runtime.devicememory import OUT_OF_MEMORY, complaint, occupants
 from ogpu_provider.runtime.devicetest import try_device
 from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.egress.guard import Guard
@@ -47,6 +49,8 @@ from ogpu_provider.runtime.tidying import Tidying
 
 log = structlog.get_logger()
 GUARD_PAUSE_S = 60.0
+HURRIED_S = 2
+"""Seconds for a project to end that has run out of its device's memory: what it holds is missing elsewhere."""
 
 
 class Projects:
@@ -203,6 +207,29 @@ class Projects:
         """See Runtime.own."""
         return await own_processes(self._engine, self._settings.instance, pids)
 
+    async def occupants(self, pids: Collection[int]) -> dict[int, Occupant]:
+        """See devicememory.occupants."""
+        return await occupants(self._engine, self._settings.instance, pids)
+
+    async def listen(self, source: Address, since: float) -> None:
+        """Hear whether a source's containers have run out of their device's memory since then: it is ailing then."""
+        live = self._live.get(source)
+        if live is None or live.problem is not None:
+            return
+        problem = await complaint(self._engine, self._labels(source), since)
+        if problem is not None and self._live.get(source) is live:
+            self._live[source] = replace(live, problem=problem)
+            log.warning("device_memory_short", source=source, reason=str(problem))
+            self._on_change(source)
+
+    async def device_images(
+        self, source: Address, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        """See Runtime.device_images."""
+        project = admit(compose, environment, EXAMPLE, self._settings.limits, waived)
+        found = [await self._images.pinned(each.image, source) for each in project.services if each.gpu is not Gpu.NONE]
+        return tuple(found)
+
     async def test(self, device: Device) -> None:
         """See Runtime.test."""
         await try_device(self._engine, device)
@@ -330,8 +357,10 @@ class Projects:
             self._on_change(live.source)
 
     async def _remove(self, source: Address) -> None:
-        self._live.pop(source, None)
-        await remove(self._engine, self._labels(source), grace=self._settings.stop_grace)
+        live = self._live.pop(source, None)
+        short = live is not None and live.problem is not None and live.problem.code == OUT_OF_MEMORY
+        grace = min(HURRIED_S, self._settings.stop_grace) if short else self._settings.stop_grace
+        await remove(self._engine, self._labels(source), grace=grace)
         if self._guard is not None:
             await self._guard.release(source)
 

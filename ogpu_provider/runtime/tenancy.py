@@ -34,9 +34,9 @@ async def own_processes(
     if not pids:
         return frozenset()
     ours = {*await engine.running({render.INSTANCE: instance}), *await engine.running({TRIAL: "yes"})}
-    homes = {pid: _homes(pid, proc) for pid in pids}
-    known = {pid for pid, home in homes.items() if home is not None and home & ours}
-    unread = {pid for pid, home in homes.items() if home is None}
+    found = {pid: homes(pid, proc) for pid in pids}
+    known = {pid for pid, home in found.items() if home is not None and home & ours}
+    unread = {pid for pid, home in found.items() if home is None}
     if unread:
         for container in ours:
             known |= unread & await engine.processes(container)
@@ -51,7 +51,7 @@ def _project(labels: Mapping[str, str]) -> RunningProject | None:
     return RunningProject(Address(source), environment, labels.get(render.SHA256, ""), devices)
 
 
-def _homes(pid: int, proc: Path) -> set[str] | None:
+def homes(pid: int, proc: Path) -> set[str] | None:
     """The containers that a process is in; None if nothing can be said."""
     try:
         return set(_CONTAINER.findall((proc / str(pid) / "cgroup").read_text()))

@@ -81,6 +81,14 @@ class HostScheduler:
             return devices
         return None if self._ledger.grant(lease) else devices
 
+    def lease(self, source: Address) -> Lease | None:
+        """What a source's project holds."""
+        return self._ledger.lease(source_holder(source))
+
+    def images(self, source: Address) -> tuple[str, ...]:
+        """Digests of what uses its devices, as of the last grant."""
+        return self._images.get(source, ())
+
     def share(self, source: Address) -> int:
         """Bytes of its device that a source holds; 0: all of it. From now on as much as it is known to need, if others
         may be put beside it; what it had where that does not fit any more.

@@ -87,6 +87,12 @@ class FakeRuntime:
     broken: dict[str, ProviderError] = field(default_factory=dict)
     tested: list[str] = field(default_factory=list)
 
+    async def device_images(
+        self, source: Address, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        """Each source has an image of its own, named after it."""
+        return (source,) if await self.device_need(compose, environment, waived) else ()
+
     async def images(
         self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
     ) -> tuple[str, ...]:

@@ -23,7 +23,9 @@ class FakeScheduler:
                 return environment
         return None
 
-    def grant_devices(self, source: Address, environment: Environment, count: int) -> tuple[Device, ...] | None:
+    def grant_devices(
+        self, source: Address, environment: Environment, count: int, images: tuple[str, ...] = ()
+    ) -> tuple[Device, ...] | None:
         holder = source_holder(source)
         own = self.leases[holder].devices if holder in self.leases else ()
         others = {device for other, lease in self.leases.items() if other != holder for device in lease.devices}
@@ -33,6 +35,9 @@ class FakeScheduler:
             return None
         self.leases[holder] = Lease(holder, devices=tuple(d.id for d in fit[:count]), source=source)
         return tuple(fit[:count])
+
+    def share(self, source: Address) -> int:
+        return 0
 
     def admit(self, candidate: Candidate) -> Admission:
         if (refusal := self.refusals.get(candidate.task)) is not None:
