@@ -60,7 +60,7 @@ def open_images(
     logins = {host: _login(config.secret_from_file(path).reveal(), path) for host, path in chosen.credentials.items()}
     return Images(
         engine,
-        Registries(Fetcher(allow_private=settings.network.allow_private_urls), logins),
+        Registries(Fetcher(allow_private=settings.network.allow_private_urls, places=chosen.registries), logins),
         Shelf(settings.images_list),
         clock,
         ImagePolicy(

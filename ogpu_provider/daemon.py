@@ -233,6 +233,7 @@ class Daemon:
             started_at=self.clock.now(),
             traffic=self._runtime.traffic,
             experience=self._experience.document,
+            count=self._runtime.count,
             pulls=self._runtime.pulls,
             offers=self._runtime.offers,
             cordons=lambda: self._hardware.ward.standing,

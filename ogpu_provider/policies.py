@@ -134,6 +134,12 @@ def isolation_settings(settings: Settings) -> IsolationSettings:
     return IsolationSettings(Isolation(settings.runtime.isolation), overrides)
 
 
+def compose_limits(settings: Settings) -> Limits:
+    return Limits(
+        private_registries=settings.network.allow_private_urls, registries=frozenset(settings.images.registries)
+    )
+
+
 def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
     return ProjectSettings(
         instance=settings.runtime.instance,
@@ -143,7 +149,7 @@ def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
         restarts=settings.execution.restarts,
         tags_every=settings.images.check_every,
         isolation=isolation_settings(settings),
-        limits=Limits(private_registries=settings.network.allow_private_urls),
+        limits=compose_limits(settings),
     )
 
 

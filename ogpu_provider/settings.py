@@ -21,6 +21,7 @@ from ogpu_provider.values import (
     IsolationLevels,
     Numbers,
     PriceByHours,
+    Registries,
     RegistryFiles,
     Seconds,
     Section,
@@ -249,6 +250,11 @@ class ImageRules(Section):
         21600.0,
         description="Seconds between two looks at what registries have under the tags of served sources; "
         "unset: only when a source's containers start.",
+    )
+    registries: Registries = Field(
+        (),
+        description="Registries at other ports than 443 that images may come from: "
+        '["registry.example:5000"]. Their addresses must be public all the same.',
     )
     credentials: RegistryFiles = Field(
         {}, description='Per registry, a file of mode 0600 with user:password: {"ghcr.io" = "/etc/ogpu/ghcr"}.'

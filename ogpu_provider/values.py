@@ -31,6 +31,12 @@ def _address(value: object) -> Address:
     return Address(checksummed)
 
 
+def _registry(value: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?:[1-9][0-9]{0,4}", value):
+        raise ValueError("a registry at a port of its own is host:port")
+    return value.lower()
+
+
 def listed(value: object) -> object:
     """Variables hold lists as comma-separated text."""
     if isinstance(value, str):
@@ -84,6 +90,7 @@ BidByAddress = Annotated[dict[AddressText, str], BeforeValidator(_paired)]
 CoinByAddress = Annotated[dict[AddressText, CoinAmount], BeforeValidator(_paired)]
 SpansOfHours = Annotated[tuple[Annotated[str, AfterValidator(_span)], ...], BeforeValidator(listed)]
 PriceByHours = Annotated[dict[Annotated[str, AfterValidator(_span)], Decimal], BeforeValidator(_paired)]
+Registries = Annotated[tuple[Annotated[str, AfterValidator(_registry)], ...], BeforeValidator(listed)]
 RegistryFiles = Annotated[dict[str, UserPath], BeforeValidator(_paired)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

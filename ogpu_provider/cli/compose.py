@@ -29,14 +29,20 @@ def check(
         tuple[str, ...],
         Parameter(negative="", show_default=False, help="Judge as if this rule was lifted. Repeatable."),
     ] = (),
+    registry: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, help="Judge as if images.registries had it, host:port. Repeatable."),
+    ] = (),
     json: AsJson = False,
 ) -> int:
     """Check whether a source's compose file would be run here. Exit code 1 if not. Nothing is started."""
     from ogpu_provider.runtime.compose import check as gate
     from ogpu_provider.runtime.compose.document import MAX_BYTES
+    from ogpu_provider.runtime.compose.policy import Limits
 
     text = _read(file, MAX_BYTES + 1)
-    checked = gate.check(text, Environment[environment.upper()], waived=frozenset(waive))
+    limits = Limits(registries=frozenset(place.lower() for place in registry))
+    checked = gate.check(text, Environment[environment.upper()], limits=limits, waived=frozenset(waive))
     if json:
         document(_document(checked, environment))
     else:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,10 +27,14 @@ from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.telemetry import Metrics
 
 
+async def _nothing() -> None:
+    """Nothing is counted."""
+
+
 @dataclass
 class Desk:
     """`heard_at` (monotonic) is when the last block came in; `endpoints` says how each of them is; `traffic` is counted
-    by the egress rules, `pulls` are images under way, `offers` other content under tags; `cordons` stand now; `more`
+    by the egress rules when `count` is called, `pulls` are images under way, `offers` other content under tags; `cordons` stand now; `more`
     are verbs of other parts.
     """
 
@@ -46,6 +50,7 @@ class Desk:
     started_at: float
     traffic: Callable[[], Mapping[Address, Traffic]] = dict
     experience: Callable[[], Mapping[str, Any]] = dict
+    count: Callable[[], Awaitable[None]] = _nothing
     pulls: Callable[[], Mapping[Address, tuple[Pulling, ...]]] = dict
     offers: Callable[[], Mapping[Address, tuple[ImageOffer, ...]]] = dict
     cordons: Callable[[], Sequence[Cordon]] = tuple
@@ -73,6 +78,7 @@ class Desk:
 
     async def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
         waits = self.conductor.waits()
+        await self.count()
         live = await self.ports.journal.live()
         self.metrics.tasks_live.set(len(live))
         return {

@@ -8,7 +8,7 @@ are followed by us. Proxies and other settings of the environment are not looked
 import asyncio
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -34,7 +34,8 @@ class FetchLimits:
 class Fetcher:
     """A pooled client for untrusted URLs; open it once, use it from many tasks, close it at the end.
 
-    `allow_private` is for a local network only: it also lifts the limit to ports 80 and 443. `resolve` turns a name
+    `allow_private` is for a local network only: it also lifts the limit to ports 80 and 443. `places` are exceptions to
+    that limit alone, as host:port: their addresses are checked like any other's. `resolve` turns a name
     into addresses, `verify` says which certificates are trusted (certifi's), `backend` opens the sockets.
     """
 
@@ -43,11 +44,13 @@ class Fetcher:
         limits: FetchLimits | None = None,
         *,
         allow_private: bool = False,
+        places: Collection[str] = (),
         resolve: Resolve = resolve,
         verify: ssl.SSLContext | None = None,
         backend: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
         self._limits = limits or FetchLimits()
+        self._places = frozenset(places)
         self._allow_private = allow_private
         transport = CheckedTransport(
             allow_private=allow_private,
@@ -63,6 +66,11 @@ class Fetcher:
     def allows_private(self) -> bool:
         """Whether this is the fetcher of a local network."""
         return self._allow_private
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Where it may use other ports."""
+        return self._places
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,7 +110,9 @@ class Fetcher:
 
     async def _follow(self, url: str, limit: int, headers: Mapping[str, str]) -> bytes:
         for _ in range(self._limits.redirects + 1):
-            check_url(url, length=self._limits.url_length, allow_private=self._allow_private)
+            check_url(
+                url, length=self._limits.url_length, allow_private=self._allow_private, places=self._places
+            )
             async with self._client.stream(
                 "GET", url, headers={**headers, "Accept-Encoding": "gzip", "User-Agent": "ogpu-provider"}
             ) as answer:

@@ -7,7 +7,7 @@ Host header, SNI and certificate check for the name. Proxies of the environment 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 import anyio
@@ -27,8 +27,13 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def check_url(url: str, *, length: int = URL_LENGTH, allow_private: bool = False) -> None:
-    """Raises FetchError fetch.bad_url. What its name resolves to is checked by whoever connects."""
+def check_url(
+    url: str, *, length: int = URL_LENGTH, allow_private: bool = False, places: Collection[str] = ()
+) -> None:
+    """Raises FetchError fetch.bad_url. What its name resolves to is checked by whoever connects.
+
+    `places`: host:port where another port than 80 and 443 is meant.
+    """
     if len(url) > length or not url.isascii() or not url.isprintable() or " " in url:
         raise refused("fetch.bad_url", "not a plain URL of bearable length")
     try:
@@ -41,7 +46,7 @@ def check_url(url: str, *, length: int = URL_LENGTH, allow_private: bool = False
         raise refused("fetch.bad_url", "only http and https URLs are fetched")
     if parsed.userinfo:
         raise refused("fetch.bad_url", "a URL with a user name or password is not fetched")
-    if parsed.port not in (None, 80, 443) and not allow_private:
+    if parsed.port not in (None, 80, 443) and f"{host}:{parsed.port}" not in places and not allow_private:
         raise refused("fetch.bad_url", f"port {parsed.port} is not fetched from")
 
 

@@ -117,7 +117,7 @@ async def _judged(
         text = await fetcher.get(url, limit_bytes=DOCUMENT_LIMIT)
     except FetchError as error:
         return name, False, f"its compose file: {error}", ()
-    limits = Limits(private_registries=fetcher.allows_private)
+    limits = Limits(private_registries=fetcher.allows_private, registries=fetcher.places)
     project, _, violations = inspect(text, environment, EXAMPLE, limits)
     if project is None:
         first = violations[0]

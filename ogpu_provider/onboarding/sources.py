@@ -61,7 +61,8 @@ async def _chosen(ctx: Sitting) -> list[Offer]:
     if answers.sources == ():
         return []
     host = await look(max(1, (os.cpu_count() or 2) // 2))
-    async with Fetcher(allow_private=ctx.settings.network.allow_private_urls) as fetcher:
+    private, places = ctx.settings.network.allow_private_urls, ctx.settings.images.registries
+    async with Fetcher(allow_private=private, places=places) as fetcher:
         wanted = _wanted(answers.environment)
         listed = named or await ctx.reader.all_sources()
         ctx.talk.say(f"Sources: reading {len(listed)}, with their documents and the sizes of their images ...")

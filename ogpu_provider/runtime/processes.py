@@ -206,6 +206,9 @@ class Processes:
     async def read_log(self, task: Address) -> str:
         return await self._logs.read(task)
 
+    async def count(self) -> None:
+        """Nothing to count."""
+
     def traffic(self) -> dict[Address, Traffic]:
         """Nothing counts what processes send."""
         return {}

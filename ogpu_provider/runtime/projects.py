@@ -264,8 +264,13 @@ class Projects:
     async def read_log(self, task: Address) -> str:
         return await self._logs.read(task)
 
+    async def count(self) -> None:
+        """Have `traffic` say what it is now."""
+        if self._guard is not None:
+            await self._guard.count()
+
     def traffic(self) -> dict[Address, Traffic]:
-        """Bytes by source, as of the guard's last look; empty where no rules count them."""
+        """Bytes by source, as of the last count; empty where no rules count them."""
         return self._guard.traffic() if self._guard is not None else {}
 
     async def pull_left(self, source: Address) -> int:

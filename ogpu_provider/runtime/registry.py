@@ -212,7 +212,7 @@ class _Visit:
                 )
                 return EngineError(text, code="engine.image_denied", retry=Retry.LATER, remedy=remedy)
             case "fetch.forbidden_address" | "fetch.bad_url", _:
-                remedy = "images come from public registries at port 443 only"
+                remedy = "images come from public registries, at port 443 or one listed in images.registries"
                 return EngineError(text, code="engine.registry_refused", retry=Retry.LATER, remedy=remedy)
         if error.retry is Retry.NEVER:
             return EngineError(text, code="engine.bad_manifest", retry=Retry.LATER)

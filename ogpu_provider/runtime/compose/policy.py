@@ -13,7 +13,8 @@ GIB = 1 << 30
 class Limits:
     """Ceilings for each service; sizes in bytes. The author's own figure counts where it is lower.
 
-    `private_registries`: images may come from this host's own network; for a devnet.
+    `private_registries`: images may come from this host's own network; for a devnet. `registries`: those at other ports
+    than 80 and 443 that images may come from, as host:port.
     """
 
     memory: int = 64 * GIB
@@ -29,6 +30,7 @@ class Limits:
     tmpfs_mounts: int = 16
     stop_grace: float = 30.0
     private_registries: bool = False
+    registries: frozenset[str] = frozenset()
 
 
 TOP_LEVEL = frozenset({"services", "volumes", "networks", "name", "version"})

@@ -60,6 +60,12 @@ class Image:
         return host.partition(":")[0] if named else ""
 
     @property
+    def port(self) -> int | None:
+        """Of the registry, where the name says one."""
+        port = self.repository.partition("/")[0].partition(":")[2] if self.registry else ""
+        return int(port) if port else None
+
+    @property
     def tagged(self) -> str:
         return f"{self.repository}:{self.tag or 'latest'}"
 

@@ -70,8 +70,8 @@ _WHOLE = (
     ),
     Rule(
         "compose.image_registry",
-        "A registry on this host or its network, which the engine would call for the author.",
-        "publish the image in a registry on the internet",
+        "A registry on this host or its network, or at a port that the operator did not list (`images.registries`).",
+        "publish the image in a registry on the internet, at its usual port",
     ),
 )
 _HOST = (

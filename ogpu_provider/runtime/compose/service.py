@@ -46,10 +46,23 @@ def _image(draft: Draft, at: Field) -> None:
     image = at.parsed(Image.parse, "compose.image")
     if image and image.registry and not (draft.limits.private_registries or may_be_public(image.registry)):
         at.refuse("compose.image_registry", f"{image.registry[:80]} is not a registry on the internet")
+    elif image and not _is_open(image, draft.limits):
+        place = f"{image.registry[:80]}:{image.port}"
+        at.refuse(
+            "compose.image_registry",
+            f"{place} is at another port than registries are",
+            f"if you trust it: images.registries = [{place}], or `compose check --registry {place}`",
+        )
     elif image:
         draft.values["image"] = image
         if not image.digest:
             at.note("pinned to the digest that the registry names when the project is started")
+
+
+def _is_open(image: Image, limits: Limits) -> bool:
+    """Whether its registry is at a usual port, or at one that the operator lists."""
+    usual = image.port in (None, 80, 443) or limits.private_registries
+    return usual or f"{image.registry.lower()}:{image.port}" in limits.registries
 
 
 def _environment(draft: Draft, at: Field) -> None:

@@ -5,6 +5,7 @@ back, and removed after its containers. They stay when the daemon ends: the cont
 """
 
 import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Guard:
         """
         async with self._lock:
             self._grants[source] = self._grant(source, callback_url, published)
+            self._flushed.setdefault(source, Traffic())
             try:
                 await self._apply()
             except EngineError as error:
@@ -107,6 +109,15 @@ class Guard:
             if wrong:
                 log.error("egress_rules_restored", reason=wrong)
             return wrong
+
+    async def count(self) -> None:
+        """Have `traffic` say what it is now; as it was at the last look where the firewall cannot be read."""
+        async with self._lock:
+            with contextlib.suppress(EngineError):
+                for family in self._written:
+                    table = await self._firewall.read(family)
+                    for source in self._grants:
+                        self._counted[family, source] = traffic(table, self._instance, source)
 
     def trouble(self, source: Address) -> str:
         """Why a running source is not held as it should be; empty if it is, or its operator waived it."""
@@ -155,7 +166,7 @@ class Guard:
         if not wanted.chains and not table.ours(self._instance):
             return
         await self._firewall.write(family, change(table, self._instance, wanted))
-        for source in self._grants.keys() | {each for _, each in self._counted}:
+        for source in self._grants.keys() | self._flushed.keys() | {each for _, each in self._counted}:
             seen = traffic(table, self._instance, source)
             last = self._counted.pop((family, source), Traffic())
             newest = Traffic(max(seen.sent, last.sent), max(seen.received, last.received))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import io
 import secrets
 import tarfile
@@ -24,6 +23,7 @@ from ogpu_provider.runtime.images import GIB, ImagePolicy, Images, Room
 from ogpu_provider.runtime.projects import Projects
 from ogpu_provider.runtime.registry import Login
 from ogpu_provider.runtime.shelf import Shelf
+from tests.accounts import htpasswd
 from tests.faults.engine_proxy import engine_proxy
 from tests.runtime_host import Host, Imported, images_of
 
@@ -107,11 +107,8 @@ class GuardedRegistry(ImageRegistry):
     def __init__(self, storage: Path, login: Login) -> None:
         super().__init__(storage)
         self._accounts = storage / "accounts"
-        library = ctypes.CDLL("libcrypt.so.1")
-        library.crypt.restype = ctypes.c_char_p
-        hashed = library.crypt(login.password.encode(), b"$2b$04$" + secrets.token_hex(11).encode()).decode()
         storage.mkdir(parents=True)
-        self._accounts.write_text(f"{login.user}:{hashed}\n")
+        self._accounts.write_text(htpasswd(login))
 
     def _config(self) -> dict[str, object]:
         return {**super()._config(), "auth": {"htpasswd": {"realm": "test", "path": str(self._accounts)}}}

@@ -205,3 +205,15 @@ def test_a_lone_mistake_in_a_setting_names_the_file(shell: Shell, tmp_path: Path
     answer = shell("tasks")
     assert answer.code == 2
     assert f"{shell.config}: execution.max_run" in answer.err
+
+
+def test_a_registry_at_a_port_of_its_own_is_refused_until_the_operator_lists_it(shell: Shell) -> None:
+    file = shell.folder / "compose.yml"
+    file.write_text(GOOD.replace("example.org/", "example.org:5000/"))
+    words = ("compose", "check", str(file), "--environment", "cpu", "--json")
+    refused = shell(*words, config=False)
+    (violation,) = json.loads(refused.out)["violations"]
+    assert (refused.code, violation["code"]) == (1, "compose.image_registry")
+    assert "images.registries = [example.org:5000]" in violation["remedy"]
+    assert shell(*words, "--registry", "example.org:5000", config=False).code == 0
+    assert shell(*words, "--registry", "example.org:5001", config=False).code == 1
