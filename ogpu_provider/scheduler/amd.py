@@ -12,7 +12,10 @@ from pathlib import Path
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.scheduler.amd_gauges import gauges
+from ogpu_provider.scheduler.amd_processes import processes
 from ogpu_provider.scheduler.reading import DeviceReading, Reading
+from ogpu_provider.scheduler.sysfs import entries, number, text
 
 _VENDOR = 0x1002
 _CARD = re.compile(r"card\d+")  # card0, not its connectors: card0-DP-1
@@ -24,7 +27,10 @@ MIN_MEMORY = 2 << 30
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One card as sysfs shows it. `address` on the PCI bus, memory in bytes; None is what the driver does not tell."""
+    """One card as sysfs shows it. `address` on the PCI bus, memory in bytes; None is what the driver does not tell.
+
+    `folder` is its device directory.
+    """
 
     address: str
     name: str
@@ -32,25 +38,36 @@ class Card:
     memory_total: int | None
     memory_used: int | None
     render_node: str | None
+    folder: Path
 
 
-def read(sys_root: Path = Path("/sys"), dev_root: Path = Path("/dev"), *, min_memory: int = MIN_MEMORY) -> Reading:
+def read(
+    sys_root: Path = Path("/sys"),
+    dev_root: Path = Path("/dev"),
+    *,
+    proc_root: Path = Path("/proc"),
+    min_memory: int = MIN_MEMORY,
+) -> Reading:
     """The AMD devices of this host; what cannot be used is left out and explained. Never raises OSError.
 
-    `sys_root` and `dev_root` say where to look (a daemon in a container sees the host's elsewhere); device files are
-    always named as the host names them, under /dev.
+    `sys_root`, `dev_root` and `proc_root` say where to look (a daemon in a container sees the host's elsewhere); device
+    files are always named as the host names them, under /dev.
     """
-    devices: dict[str, Device] = {}
+    found: dict[str, DeviceReading] = {}
     problems: list[Reason] = []
-    for card in cards(sys_root):
+    there = cards(sys_root)
+    using = processes(sys_root, proc_root) if there else {}
+    for card in there:
         if problem := _unfit(card, dev_root, min_memory):
             problems.append(Reason(problem.code, f"AMD GPU {card.address} ({card.name}) is left out: {problem.text}"))
             continue
         total = card.memory_total or 0
         used = total if card.memory_used is None else card.memory_used
         nodes = ("/dev/kfd", f"/dev/dri/{card.render_node}")
-        devices[card.address] = Device(card.address, Environment.AMD, card.name, total, used, nodes)
-    return Reading(tuple(DeviceReading(devices[address]) for address in sorted(devices)), tuple(problems))
+        device = Device(card.address, Environment.AMD, card.name, total, used, nodes)
+        found[card.address] = DeviceReading(device, gauges(card.folder), using.get(card.address, ()))
+    driver = text(sys_root / "module" / "amdgpu" / "version")
+    return Reading(tuple(found[address] for address in sorted(found)), tuple(problems), driver)
 
 
 def cards(sys_root: Path = Path("/sys")) -> list[Card]:
@@ -59,9 +76,9 @@ def cards(sys_root: Path = Path("/sys")) -> list[Card]:
 
 
 def _cards(sys_root: Path) -> Iterator[Card]:
-    for entry in _entries(sys_root / "class" / "drm", _CARD):
+    for entry in entries(sys_root / "class" / "drm", _CARD):
         device = entry / "device"
-        if _number(device / "vendor") != _VENDOR:
+        if number(device / "vendor") != _VENDOR:
             continue
         try:
             address = device.resolve(strict=True).name
@@ -69,14 +86,15 @@ def _cards(sys_root: Path) -> Iterator[Card]:
             continue  # gone between two looks
         if not _PCI.fullmatch(address):
             continue  # a partition of a card: it shares the card's memory and address
-        model = _text(device / "device").removeprefix("0x")
+        model = text(device / "device").removeprefix("0x")
         yield Card(
             address=address,
-            name=_text(device / "product_name") or f"AMD GPU 1002:{model or '????'}",
-            unique_id=_text(device / "unique_id"),
-            memory_total=_number(device / "mem_info_vram_total"),
-            memory_used=_number(device / "mem_info_vram_used"),
-            render_node=next((node.name for node in _entries(device / "drm", _RENDER)), None),
+            name=text(device / "product_name") or f"AMD GPU 1002:{model or '????'}",
+            unique_id=text(device / "unique_id"),
+            memory_total=number(device / "mem_info_vram_total"),
+            memory_used=number(device / "mem_info_vram_used"),
+            render_node=next((node.name for node in entries(device / "drm", _RENDER)), None),
+            folder=device,
         )
 
 
@@ -90,25 +108,3 @@ def _unfit(card: Card, dev_root: Path, min_memory: int) -> Reason | None:
     if not (dev_root / "kfd").exists():
         return Reason("gpu.no_compute_node", "/dev/kfd is missing, the kernel's compute driver is not loaded")
     return None
-
-
-def _entries(directory: Path, name: re.Pattern[str]) -> list[Path]:
-    try:
-        return sorted(entry for entry in directory.iterdir() if name.fullmatch(entry.name))
-    except OSError:
-        return []
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _number(path: Path) -> int | None:
-    """sysfs writes memory in decimal and ids as 0x..."""
-    try:
-        return int(_text(path), 0)
-    except ValueError:
-        return None

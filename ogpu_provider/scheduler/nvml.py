@@ -2,11 +2,16 @@
 
 NVML lists the cards once, when it is initialised, so every reading initialises anew: that is how a card, a driver or
 a whole library that came later is noticed. In between the session stays open, for NVML tells Xid errors only to who
-listens when they happen. Blocking, and a driver may hang or crash: it runs in a process of its own (`surveyor`).
+listens when they happen. From one session to the next the cards' device files are held open: a driver without
+persistence mode lets go of a card that nobody has open, which takes seconds and begins its counters anew. Blocking,
+and a driver may hang or crash: it runs in a process of its own (`surveyor`).
 """
 
 import contextlib
+import os
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pynvml
@@ -15,11 +20,13 @@ from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.scheduler.reading import DeviceReading, Gauges, GpuProcess, Reading
+from ogpu_provider.scheduler.sysfs import entries
 
 _UNSUPPORTED = frozenset({pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND})
 """The card or the driver does not know the question; not a fault."""
 _GONE = frozenset({pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED})
 _MOST_EVENTS = 1000
+_NODE = re.compile(r"nvidia\d+")
 _THROTTLES = {
     "software power cap": pynvml.nvmlClocksEventReasonSwPowerCap,
     "hardware slowdown": pynvml.nvmlClocksEventReasonHwSlowdown,
@@ -32,13 +39,18 @@ _THROTTLES = {
 class Nvml:
     """A session that listens for Xid errors from one reading to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, dev_root: Path = Path("/dev")) -> None:
+        self._dev_root = dev_root
         self._open = False
         self._events: Any = None
 
     def read(self) -> Reading:
         """The NVIDIA devices of this host. Never raises: what cannot be used is left out and explained."""
         xids = self._heard()
+        with self._held():
+            return self._anew(xids)
+
+    def _anew(self, xids: dict[str, tuple[int, ...]]) -> Reading:
         self._close()
         found: list[DeviceReading] = []
         problems: list[Reason] = []
@@ -56,6 +68,19 @@ class Nvml:
             elif error.value != pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
                 problems.append(Reason("gpu.driver_unusable", f"the NVIDIA driver does not answer: {error}"))
         return Reading(tuple(found), tuple(problems), driver)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Keep the driver's hold of the cards while one session ends and the next begins."""
+        files = []
+        for path in entries(self._dev_root, _NODE) if self._open else ():
+            with contextlib.suppress(OSError):
+                files.append(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+        try:
+            yield
+        finally:
+            for file in files:
+                os.close(file)
 
     def _close(self) -> None:
         if self._open:
@@ -134,7 +159,9 @@ def _gauges(handle: Any) -> Gauges:
     use = _quiet(lambda: nv.nvmlDeviceGetUtilizationRates(handle), None)
     rows = _quiet(lambda: nv.nvmlDeviceGetRemappedRows(handle), None)
     slowdown = nv.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+    memory = _quiet(lambda: nv.nvmlDeviceGetMemoryInfo(handle, version=nv.nvmlMemory_v2), None)
     return Gauges(
+        memory_reserved=None if memory is None else int(memory.reserved),
         utilisation=None if use is None else float(use.gpu),
         memory_utilisation=None if use is None else float(use.memory),
         temperature=_quiet(lambda: nv.nvmlDeviceGetTemperature(handle, nv.NVML_TEMPERATURE_GPU), None),

@@ -52,16 +52,19 @@ class Probe:
         deadline: float = DEADLINE_S,
         sys_root: Path = Path("/sys"),
         dev_root: Path = Path("/dev"),
+        proc_root: Path = Path("/proc"),
         environment: Mapping[str, str] | None = None,
         longest: int = _LINE,
     ) -> None:
-        self._words = (sys.executable, "-m", "ogpu_provider.scheduler.surveyor", vendor, str(sys_root), str(dev_root))
+        roots = (str(root) for root in (sys_root, dev_root, proc_root))
+        self._words = (sys.executable, "-m", "ogpu_provider.scheduler.surveyor", vendor, *roots)
         self._vendor = vendor
         self._clock = clock
         self._deadline = deadline
         self._environment = environment
         self._longest = longest
         self._process: asyncio.subprocess.Process | None = None
+        self._given_up: list[asyncio.subprocess.Process] = []
         self._last = Reading()
         self._failures = 0
         self._not_before = 0.0
@@ -85,12 +88,9 @@ class Probe:
 
     async def aclose(self) -> None:
         """End the process; one that is stuck in the kernel is left to it."""
-        process = self._process
         self._give_up()
-        if process is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await process.communicate()
+        await asyncio.gather(*(_read_out(process) for process in self._given_up))
+        self._given_up.clear()
 
     async def _ask(self) -> Reading:
         process = self._process or await self._start()
@@ -103,6 +103,7 @@ class Probe:
 
     async def _start(self) -> asyncio.subprocess.Process:
         self.starts += 1
+        self._given_up = [process for process in self._given_up if process.returncode is None]
         self._process = await asyncio.create_subprocess_exec(
             *self._words,
             stdin=asyncio.subprocess.PIPE,
@@ -131,6 +132,14 @@ class Probe:
         process, self._process = self._process, None
         if process is None:
             return
+        self._given_up.append(process)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, 9)
+
+
+async def _read_out(process: asyncio.subprocess.Process) -> None:
+    """To the end of its pipes, which outlive it otherwise; one that is stuck in the kernel keeps them."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await process.communicate()

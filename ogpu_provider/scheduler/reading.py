@@ -25,11 +25,13 @@ class GpuProcess:
 class Gauges:
     """A card's instruments; None is what it does not tell. Those of the whole card, also for an instance of it.
 
-    Shares in percent, `temperature` in Celsius (`temperature_slowdown`: where the card slows itself down), power in
-    watts, `energy` in joules since the driver was loaded, clocks in MHz. ECC errors count since the driver was loaded.
-    `rows_failed`: a broken row of memory could not be replaced. `throttled`: why the clocks are held down.
+    `memory_reserved`: bytes of the memory in use that the driver has for itself. Shares in percent, `temperature` in
+    Celsius (`temperature_slowdown`: where the card slows itself down), power in watts, `energy` in joules since the
+    driver was loaded, clocks in MHz. ECC errors count since the driver was loaded. `rows_failed`: a broken row of
+    memory could not be replaced. `throttled`: why the clocks are held down.
     """
 
+    memory_reserved: int | None = None
     utilisation: float | None = None
     memory_utilisation: float | None = None
     temperature: float | None = None

@@ -2,7 +2,7 @@
  * ones. The script ($FAKE_NVML_SCRIPT) is read at the first nvmlInit of a session, for that is when the real library
  * lists the cards: whoever never shuts down sees no change. Its lines are
  *
- *   driver|missing                                   or: driver|mismatch, driver|hang, driver|crash
+ *   driver|missing                                   or: driver|mismatch, driver|hang, driver|crash, driver|stuck
  *   gpu|UUID|NAME|TOTAL|USED|STATE|MIG               MIG: on, off, none;  STATE: ok, lost, dying, bare, sealed,
  *                                                    reset, hanging, crashing
  *   mig|UUID|NAME|TOTAL|USED                         an instance of the gpu above; "mig|-" is an empty slot
@@ -14,8 +14,12 @@
  * sealed: no permission. reset: asks for a reset. hanging: a question about its memory is never answered.
  * crashing: such a question ends the process that asks.
  *
+ * driver|stuck: no answer until there is a file $FAKE_NVML_SCRIPT.release. What holds a card open while a session begins,
+ * by the names of open files, is added to $FAKE_NVML_SCRIPT.held.
+ *
  * Xid errors stand in $FAKE_NVML_SCRIPT.xids as lines UUID|NUMBER; those written since the session listens are told.
  */
+#include <dirent.h>
 #include <nvml.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,6 +57,32 @@ static void describe(struct card *card, char **rest) {
 
 static void hang(void) { for (;;) pause(); }
 
+static FILE *beside(const char *suffix, const char *mode) {
+    char path[512];
+    snprintf(path, sizeof path, "%s.%s", getenv("FAKE_NVML_SCRIPT") ? getenv("FAKE_NVML_SCRIPT") : "", suffix);
+    return fopen(path, mode);
+}
+static void wait_for_release(void) {
+    FILE *file;
+    while (!(file = beside("release", "r"))) usleep(10000);
+    fclose(file);
+}
+static void note_held(void) {
+    DIR *folder = opendir("/proc/self/fd");
+    FILE *file = beside("held", "a");
+    struct dirent *entry;
+    while (folder && file && (entry = readdir(folder))) {
+        char path[300], target[512];
+        snprintf(path, sizeof path, "/proc/self/fd/%s", entry->d_name);
+        ssize_t length = readlink(path, target, sizeof target - 1);
+        if (length <= 0) continue;
+        target[length] = 0;
+        if (strstr(target, "/nvidia")) fprintf(file, "%s\n", strrchr(target, '/') + 1);
+    }
+    if (file) fclose(file);
+    if (folder) closedir(folder);
+}
+
 static nvmlReturn_t enumerate(void) {
     const char *path = getenv("FAKE_NVML_SCRIPT");
     FILE *file = path ? fopen(path, "r") : NULL;
@@ -67,6 +97,7 @@ static nvmlReturn_t enumerate(void) {
         if (!strcmp(verb, "driver") && rest) {
             if (!strcmp(rest, "hang")) hang();
             if (!strcmp(rest, "crash")) abort();
+            if (!strcmp(rest, "stuck")) { wait_for_release(); continue; }
             result = !strcmp(rest, "missing") ? NVML_ERROR_DRIVER_NOT_LOADED : NVML_ERROR_LIB_RM_VERSION_MISMATCH;
         }
         else if (!strcmp(verb, "gpu") && gpu_count < MAX)
@@ -100,6 +131,7 @@ static nvmlReturn_t reach(nvmlDevice_t handle, struct card **card) {
 
 nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
     (void)flags;
+    if (!sessions) note_held();
     nvmlReturn_t result = sessions ? NVML_SUCCESS : enumerate();
     if (result == NVML_SUCCESS) sessions++;
     return result;
@@ -145,6 +177,19 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) 
     if (!strcmp(card->state, "crashing")) abort();
     memory->total = card->total;
     memory->used = card->used;
+    memory->free = card->total - card->used;
+    return NVML_SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *memory) {
+    REACH(device);
+    unsigned long long reserved = 0;
+    int told = 0;
+    for (int i = 0; i < card->gauges; i++)
+        if (!strcmp(card->gauge[i].name, "reserved")) { reserved = card->gauge[i].value; told = 1; }
+    if (!told) return NVML_ERROR_NOT_SUPPORTED;
+    memory->total = card->total;
+    memory->reserved = reserved;
+    memory->used = card->used - reserved;
     memory->free = card->total - card->used;
     return NVML_SUCCESS;
 }
@@ -235,11 +280,7 @@ nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t d, unsigned *corrected, unsi
 }
 
 static long heard; /* of the file of Xid errors, from where this session listens */
-static FILE *xids(void) {
-    char path[512];
-    snprintf(path, sizeof path, "%s.xids", getenv("FAKE_NVML_SCRIPT") ? getenv("FAKE_NVML_SCRIPT") : "");
-    return fopen(path, "r");
-}
+static FILE *xids(void) { return beside("xids", "r"); }
 nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set) {
     static int one;
     FILE *file = xids();

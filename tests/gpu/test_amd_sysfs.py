@@ -4,7 +4,7 @@ import shutil
 
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.scheduler import amd
-from ogpu_provider.scheduler.reading import Reading
+from ogpu_provider.scheduler.reading import Gauges, GpuProcess, Reading
 from tests.gpu.machine import AmdTree
 
 GIB = 1 << 30
@@ -13,7 +13,7 @@ VRAM = {"mem_info_vram_total": str(24 * GIB), "mem_info_vram_used": str(GIB)}
 
 
 def read(tree: AmdTree) -> Reading:
-    return amd.read(tree.sys, tree.dev)
+    return amd.read(tree.sys, tree.dev, proc_root=tree.proc)
 
 
 def problems(tree: AmdTree) -> list[str]:
@@ -109,3 +109,82 @@ def test_a_card_that_went_away_between_two_readings(amd_tree: AmdTree) -> None:
 def test_a_host_without_a_display_driver_at_all(amd_tree: AmdTree) -> None:
     shutil.rmtree(amd_tree.sys)
     assert read(amd_tree) == Reading()
+
+
+INSTRUMENTS = {
+    "gpu_busy_percent": "97",
+    "mem_busy_percent": "41",
+    "hwmon__temp1_input": "71000",
+    "hwmon__temp1_crit": "100000",
+    "hwmon__power1_average": "212500000",
+    "hwmon__power1_cap": "300000000",
+    "hwmon__energy1_input": "987654321",
+    "pp_dpm_sclk": "0: 500Mhz\n1: 1500Mhz *\n2: 2500Mhz",
+    "pp_dpm_mclk": "0: 96Mhz\n1: 1249Mhz *",
+    "current_link_width": "8",
+    "max_link_width": "16",
+    "current_link_speed": "16.0 GT/s PCIe",
+    "ras__umc_err_count": "ue: 2\nce: 5",
+    "ras__gfx_err_count": "ue: 1\nce: 0",
+    "ras__features": "feature mask: 0x7",
+    "ras__gpu_vram_bad_pages": "0x00000001 : 0x00001000 : R\n0x00000002 : 0x00001000 : P",
+}
+
+
+def test_every_instrument_is_read_in_its_unit(amd_tree: AmdTree) -> None:
+    amd_tree.instruments(amd_tree.add(0, FIRST, render=128, **VRAM), **INSTRUMENTS)
+    (found,) = read(amd_tree).found
+    assert found.gauges == Gauges(
+        utilisation=97,
+        memory_utilisation=41,
+        temperature=71,
+        temperature_slowdown=100,
+        power=212.5,
+        power_limit=300,
+        energy=987.654321,
+        clock=1500,
+        clock_max=2500,
+        clock_memory=1249,
+        clock_memory_max=1249,
+        pcie_width=8,
+        pcie_width_max=16,
+        pcie_generation=4,
+        ecc_corrected=5,
+        ecc_uncorrected=3,
+        rows_failed=False,
+    )
+
+
+def test_a_page_that_could_not_be_reserved_and_power_of_newer_cards(amd_tree: AmdTree) -> None:
+    device = amd_tree.add(0, FIRST, render=128, **VRAM)
+    amd_tree.instruments(device, ras__gpu_vram_bad_pages="0x00000001 : 0x00001000 : F", hwmon__power1_input="90000000")
+    (found,) = read(amd_tree).found
+    assert (found.gauges.rows_failed, found.gauges.power) == (True, 90)
+
+
+def test_a_card_that_tells_nothing_of_itself_and_one_that_tells_nonsense(amd_tree: AmdTree) -> None:
+    amd_tree.add(0, FIRST, render=128, **VRAM)
+    amd_tree.instruments(amd_tree.add(1, SECOND, render=129, **VRAM), **dict.fromkeys(INSTRUMENTS, "?"))
+    silent, confused = read(amd_tree).found
+    assert silent.gauges == Gauges()
+    assert confused.gauges == Gauges(rows_failed=False)
+
+
+def test_who_computes_is_told_by_the_compute_driver_and_who_draws_by_the_kernel(amd_tree: AmdTree) -> None:
+    for index, (address, location) in enumerate(((FIRST, 0x300), (SECOND, 0x8300))):
+        amd_tree.add(index, address, render=128 + index, **VRAM)
+        amd_tree.computes(index + 1, 100 + index, location, **({"pid77": GIB, "pid78": 0} if index else {}))
+    amd_tree.computes(0, 0, 0)  # the processor is a node, too
+    amd_tree.draws(900, FIRST, (1, 1024), (1, 1024), (2, 512))
+    amd_tree.draws(77, SECOND, (9, 1024))
+    amd_tree.draws(901, "0000:ff:00.0", (3, 1))
+    first, second = read(amd_tree).found
+    assert first.processes == (GpuProcess(900, 1536 << 10, graphics=True),)
+    assert second.processes == (GpuProcess(77, GIB),)
+
+
+def test_the_driver_is_named_where_it_says_its_version(amd_tree: AmdTree) -> None:
+    assert read(amd_tree).driver == ""
+    (amd_tree.sys / "module" / "amdgpu").mkdir(parents=True)
+    (amd_tree.sys / "module" / "amdgpu" / "version").write_text("6.10.5\n")
+    assert read(amd_tree).driver == "6.10.5"

@@ -140,6 +140,7 @@ def test_library_driver_and_gpus_are_noticed_as_they_come_and_go(bare_machine: M
 
 
 INSTRUMENTS = {
+    "reserved": 512 << 20,
     "utilisation": 97,
     "memory_utilisation": 40,
     "temperature": 71,
@@ -165,6 +166,7 @@ def test_every_instrument_is_read_in_its_unit(machine: Machine) -> None:
     machine.script(FIRST, *(f"gauge|{name}|{value}" for name, value in INSTRUMENTS.items()))
     (found,) = machine.read().found
     assert found.gauges == Gauges(
+        memory_reserved=512 << 20,
         utilisation=97,
         memory_utilisation=40,
         temperature=71,
@@ -210,3 +212,17 @@ def test_a_card_that_asks_for_a_reset_is_lost_until_then(machine: Machine) -> No
     machine.script(FIRST.replace("|ok|", "|reset|"), SECOND)
     assert problems(machine.read()) == ["gpu.lost"]
     assert ids(machine) == ["GPU-2222"]
+
+
+def test_cards_are_held_open_from_one_session_to_the_next(machine: Machine) -> None:
+    """A driver without persistence mode would let go of them, and begin their counters anew."""
+    machine.script(FIRST, SECOND)
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (machine.dev / name).touch()
+    machine.read()
+    assert machine.held == []
+    machine.read()
+    assert sorted(machine.held) == ["nvidia0", "nvidia1"]
+    (machine.dev / "nvidia0").unlink()
+    assert ids(machine) == ["GPU-1111", "GPU-2222"]
+    assert sorted(machine.held) == ["nvidia0", "nvidia1", "nvidia1"]
