@@ -34,8 +34,8 @@ async def _nothing() -> None:
 @dataclass
 class Desk:
     """`heard_at` (monotonic) is when the last block came in; `endpoints` says how each of them is; `traffic` is counted
-    by the egress rules when `count` is called, `pulls` are images under way, `offers` other content under tags; `cordons` stand now; `more`
-    are verbs of other parts.
+    by the egress rules when `count` is called, `pulls` are images under way, `offers` other content under tags;
+    `cordons` stand now; `more` are verbs of other parts.
     """
 
     network: str

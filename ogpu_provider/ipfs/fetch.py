@@ -110,9 +110,7 @@ class Fetcher:
 
     async def _follow(self, url: str, limit: int, headers: Mapping[str, str]) -> bytes:
         for _ in range(self._limits.redirects + 1):
-            check_url(
-                url, length=self._limits.url_length, allow_private=self._allow_private, places=self._places
-            )
+            check_url(url, length=self._limits.url_length, allow_private=self._allow_private, places=self._places)
             async with self._client.stream(
                 "GET", url, headers={**headers, "Accept-Encoding": "gzip", "User-Agent": "ogpu-provider"}
             ) as answer:

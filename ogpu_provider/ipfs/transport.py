@@ -27,9 +27,7 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def check_url(
-    url: str, *, length: int = URL_LENGTH, allow_private: bool = False, places: Collection[str] = ()
-) -> None:
+def check_url(url: str, *, length: int = URL_LENGTH, allow_private: bool = False, places: Collection[str] = ()) -> None:
     """Raises FetchError fetch.bad_url. What its name resolves to is checked by whoever connects.
 
     `places`: host:port where another port than 80 and 443 is meant.
