@@ -14,8 +14,8 @@ from ogpu_provider.runtime.tenancy import homes
 OUT_OF_MEMORY = "engine.device_memory"
 _COMPLAINTS = re.compile(
     rb"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation"
-    rb"|HIP out of memory|hipErrorOutOfMemory|OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED: Out of memory"
-    rb"|cudaMalloc failed: out of memory|failed to allocate (?:CUDA|ROCm)\d* buffer",
+    rb"|HIP out of memory|hipErrorOutOfMemory|OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED"
+    rb"|RESOURCE_EXHAUSTED: Out of memory|cudaMalloc failed: out of memory|failed to allocate (?:CUDA|ROCm)\d* buffer",
     re.IGNORECASE,
 )
 """What PyTorch, TensorFlow, JAX, ONNX Runtime, llama.cpp and the drivers print. A handler that fails sends no result,

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}
-FUNCTIONS = ("multiply", "facts", "sibling", "sicken", "busy", "crash")
+SILENT = {"hold": "holding", "hog": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 8.00 GiB"}
+"""Functions that print this and send no result."""
+FUNCTIONS = ("multiply", "facts", "sibling", "sicken", "busy", "crash", *SILENT)
 
 
 def openapi() -> bytes:
@@ -64,6 +66,9 @@ class Routes(BaseHTTPRequestHandler):
             return self.reply(404, b"{}")
         if function == "multiply" and not all(isinstance(data.get(name), int) for name in "ab"):
             return self.reply(422, b"{}")
+        if function in SILENT:
+            print(SILENT[function], flush=True)
+            return self.reply(202, json.dumps({"task_address": task, "status": "accepted"}).encode())
         result = {"result": data["a"] * data["b"]} if function == "multiply" else globals()[function](data)
         print("run", function, task)
         threading.Thread(target=post, args=(task, result)).start()
