@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from statistics import median
 
 from ogpu_provider import policies
@@ -45,7 +46,7 @@ class Record:
 class Rehearsal:
     """`terms`: every source of the past, None where its terms could not be read. `durations`: seconds from attempt to
 
-    response as the chain shows them, by source. `others`: see Competition.
+    response as the chain shows them, by source. `others`: see Competition. `coin_price`: in place of the settings'.
     """
 
     settings: Settings
@@ -54,25 +55,22 @@ class Rehearsal:
     terms: Mapping[Address, SourceParams | None]
     durations: Mapping[Address, Sequence[int]] = field(default_factory=dict)
     others: bool = True
+    coin_price: Fraction | None = None
 
     def replay(self, begin: float) -> Replay:
         return Replay(self.plan(), self.assessment(), self.duration(), begin)
 
     def plan(self) -> Plan:
         settings, knowledge = self.settings, self.knowledge()
-        terms = policies.assessment_policy(settings)
         attempt, submit = (_gas(knowledge, effect) for effect in (Effect.ATTEMPT, Effect.SUBMIT_RESPONSE))
         ours = frozenset(Address(one.lower()) for one in self.record.ours)
         return Plan(
             host=self.host,
             policy=policies.admission_policy(settings),
-            terms=terms,
             course=Course(
                 competition=Competition(self.others, ours),
                 response_margin=settings.execution.response_margin,
                 max_run=settings.execution.max_run,
-                pin=terms.pin,
-                chain=terms.chain,
                 attempt_gas=attempt or 0,
                 submit_gas=submit or 0,
             ),
@@ -90,17 +88,21 @@ class Rehearsal:
         """
         known = Knowledge(self.record.learnt)
         for source in self.terms:
-            seen = self._runs(source) or [float(took) for took in self.durations.get(source, ())]
-            if seen:
-                known.put(Learnt(Key(Fact.RUN, source, ""), len(seen), max(seen), tuple(seen[-KEPT:])))
+            seen = self._learnt(Fact.RUN, source) or [float(took) for took in self.durations.get(source, ())]
+            for fact, samples in ((Fact.RUN, seen), (Fact.ENERGY, self._learnt(Fact.ENERGY, source))):
+                if samples:
+                    key = Key(fact, source, "")
+                    known.put(Learnt(key, len(samples), max(samples), tuple(samples[-KEPT:])))
         return known
 
     def assessment(self) -> Assessment:
-        return Assessment(policies.assessment_policy(self.settings), self.knowledge())
+        price = self.coin_price
+        told = None if price is None else lambda: price
+        return Assessment(policies.assessment_policy(self.settings), self.knowledge(), coin_price=told)
 
     def duration(self) -> Duration:
         """As learnt here, else as the chain shows it for that very task, else for its source; always the median."""
-        learnt = {source: median(runs) for source in self.terms if (runs := self._runs(source))}
+        learnt = {source: median(runs) for source in self.terms if (runs := self._learnt(Fact.RUN, source))}
         usual = {source: float(median(took)) for source, took in self.durations.items() if took}
 
         def seconds(task: PastTask) -> float:
@@ -161,13 +163,13 @@ class Rehearsal:
 
         return rulings
 
-    def _runs(self, source: Address) -> list[float]:
-        """What was learnt of all functions of a source."""
+    def _learnt(self, fact: Fact, source: Address) -> list[float]:
+        """The samples of all functions of a source."""
         return [
-            run
+            sample
             for learnt in self.record.learnt
-            if learnt.key.fact is Fact.RUN and learnt.key.subject == source
-            for run in learnt.recent
+            if learnt.key.fact is fact and learnt.key.subject == source
+            for sample in learnt.recent
         ]
 
 

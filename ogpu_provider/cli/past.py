@@ -43,12 +43,14 @@ async def past(settings: "Settings", since: float, *, offline: bool = False) -> 
 
     Raises StoreError, and ConfigError for settings that name no endpoint.
     """
+    from ogpu_provider import telemetry
     from ogpu_provider.assembly import network_of
     from ogpu_provider.store.history import HistoryStore
 
+    telemetry.configure(level="error", format="text")  # the answer says what failed
     network = network_of(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = await HistoryStore.open(settings.data_dir / FILE, network=f"{network.scope} {network.nexus}")
+    store = await HistoryStore.open(settings.data_dir / FILE, network=f"{network.chain_id} {network.nexus}")
     try:
         problem, unread = "", 0
         if not offline:

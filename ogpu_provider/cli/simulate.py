@@ -15,6 +15,8 @@ from ogpu_provider.cli.since import begin
 from ogpu_provider.domain.units import coin
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from ogpu_provider.rehearsal import Record, Rehearsal
     from ogpu_provider.scheduler.missed import Group
     from ogpu_provider.scheduler.replay import Replay
@@ -70,6 +72,7 @@ async def simulate(
             await found.store.sources(start),
             await found.store.durations(start),
             others=competition == "chain",
+            coin_price=await coin_price(chosen),
         )
         replay = rehearsal.replay(start)
         async for portion in found.store.tasks(start):
@@ -98,6 +101,23 @@ async def recorded(settings: "Settings", *, wishes: bool = True, learnt: bool = 
                 ours=await reader.responses(),
             )
         return Record(await reader.sources(), await reader.wishes() if wishes else (), known, await reader.responses())
+
+
+async def coin_price(settings: "Settings") -> "Fraction | None":
+    """As the daemon has it: from the operator's file, else from the settings."""
+    from fractions import Fraction
+
+    from ogpu_provider.domain.clock import SystemClock
+    from ogpu_provider.scheduler.coinprice import CoinPrice
+
+    price, static = settings.price, settings.price.coin_price
+    told = CoinPrice(
+        SystemClock(),
+        static=None if static is None else Fraction(static),
+        file=price.coin_price_file,
+        max_age=price.coin_price_max_age,
+    )
+    return (await told.look()).price
 
 
 async def _host(settings: "Settings", file: Path | None) -> Any:

@@ -9,7 +9,7 @@ from ogpu_provider.cli import journal
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.past import Offline, Past, Since, past, warn
 from ogpu_provider.cli.screen import at, document, printable
-from ogpu_provider.cli.simulate import group_document, recorded, show_groups, sum_document
+from ogpu_provider.cli.simulate import coin_price, group_document, recorded, show_groups, sum_document
 from ogpu_provider.cli.since import begin
 from ogpu_provider.domain.facts import TaskStatus
 from ogpu_provider.domain.history import Outcome, PastTask
@@ -79,6 +79,7 @@ async def idleness_of(
         await recorded(settings),
         terms,
         durations,
+        coin_price=await coin_price(settings),
     )
     read, began = None, None
     async with journal.if_any(settings) as reader:

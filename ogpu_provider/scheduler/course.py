@@ -30,24 +30,26 @@ class Fate:
 class Course:
     """As the daemon is set: `response_margin` before expiry the result must be there, and `max_run` after the start.
 
-    `pin`: seconds for publishing a result, `chain`: until the response is in a block. `attempt_gas`, `submit_gas`:
-    what the two transactions cost.
+    `attempt_gas`, `submit_gas`: what the two transactions cost.
     """
 
     competition: Competition = field(default_factory=Competition)
     response_margin: float = 10.0
     max_run: float = 3600.0
-    pin: float = 1.0
-    chain: float = 2.0
     attempt_gas: Wei = 0
     submit_gas: Wei = 0
 
-    def fate(self, task: PastTask, delivery: DeliveryMethod, now: float, takes: float) -> Fate:
-        """Of a task that is begun now and whose result is there after `takes` seconds."""
+    def fate(
+        self, task: PastTask, delivery: DeliveryMethod, now: float, *, takes: float, pin: float, chain: float
+    ) -> Fate:
+        """Of a task that is begun now. Seconds: `takes` until the result is there, `pin` until it is published, and
+
+        `chain` until the response is in a block.
+        """
         produced, give_up = now + takes, min(task.expiry - self.response_margin, now + self.max_run)
-        sent = produced + self.pin
+        sent = produced + pin
         rival = self.competition.rival(task, delivery)
-        if rival is not None and rival <= min(sent + self.chain, give_up):
+        if rival is not None and rival <= min(sent + chain, give_up):
             gas = self.attempt_gas + (self.submit_gas if sent <= rival else 0)
             return Fate(Outcome.LOST, max(now, min(produced, rival)), gas)
         if produced > give_up:

@@ -7,20 +7,20 @@ one is given back. Nothing fails by itself here, so breakers stay closed. Pure a
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.history import PastTask
 from ogpu_provider.domain.resources import Host, task_holder
-from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.source import DeliveryMethod
+from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.domain.verdict import Ruling
 from ogpu_provider.scheduler import missed
-from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
+from ogpu_provider.scheduler.assessment import Assessment
 from ogpu_provider.scheduler.circumstances import Circumstances
 from ogpu_provider.scheduler.course import Course
 from ogpu_provider.scheduler.estimate import Estimate
-from ogpu_provider.scheduler.price import Costs, costs
+from ogpu_provider.scheduler.price import Costs
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.scheduler.seats import Seat, Seats, Stand, candidate_of
@@ -46,7 +46,6 @@ class Plan:
 
     host: Host
     policy: AdmissionPolicy
-    terms: AssessmentPolicy
     course: Course
     stands: Mapping[Address, Stand]
     sharing: Sharing | None = None
@@ -67,8 +66,8 @@ class Replay:
         self._count = 0
         self._running = 0
         self._minute = -1
-        self._known: dict[tuple[Address, bool], Circumstances] = {}
-        self._spent: dict[float, Costs] = {}
+        self._known: dict[tuple[Address, bool, Wei], Circumstances] = {}
+        self._spent: dict[tuple[Address, float | None], Costs] = {}
         self._waiting: dict[Address, Seat] = {}
         self.usage = Usage(begin, [device.id for device in host.devices], host.cpu_slots)
         self.takings = Takings()
@@ -116,13 +115,17 @@ class Replay:
         elif admission.lease is None:
             return False
         else:
-            self._start(task, seat, now, self._circumstances(candidate).estimate)
+            self._start(task, seat, candidate)
         return True
 
     def _circumstances(self, candidate: Candidate) -> Circumstances:
-        """The live assessment. Hours and tariffs change with the minute and nothing else does: asked once for each."""
+        """The live assessment. Hours and tariffs change with the minute, bids with the payment, and nothing else does:
+
+        it is asked once for each.
+        """
         self._turn_minute(candidate.now)
-        key = candidate.source, candidate.functions is None
+        by_hand = candidate.delivery is DeliveryMethod.MANUAL_CONFIRMATION
+        key = candidate.source, candidate.functions is None, candidate.payment if by_hand else 0
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._assessment.circumstances(candidate)
@@ -135,26 +138,28 @@ class Replay:
 
     # a task's way
 
-    def _start(self, task: PastTask, seat: Seat, now: float, estimate: Estimate) -> None:
+    def _start(self, task: PastTask, seat: Seat, candidate: Candidate) -> None:
+        now, found = candidate.now, self._circumstances(candidate)
+        estimate = found.estimate
         takes = (estimate.pull or 0.0) + estimate.cold + self._duration(task)
-        fate = self._plan.course.fate(task, seat.stand.params.delivery, now, takes)
-        spent = self._costs(now, fate.end - now)
-        self.takings.end(task, fate.outcome, gas=fate.gas, energy=spent.energy, rate=spent.rate)
+        fate = self._plan.course.fate(
+            task, candidate.delivery, now, takes=takes, pin=estimate.pin, chain=estimate.chain
+        )
+        pays = task.payment if found.bid is None else found.bid
+        spent = self._costs(candidate, replace(estimate, run=fate.end - now))
+        self.takings.end(task, fate.outcome, pays=pays, gas=fate.gas, energy=spent.energy, rate=spent.rate)
         self._count += 1
         self._running += seat.slots
         seat.running += seat.slots
         heapq.heappush(self._ends, (fate.end, self._count, task.task, seat))
         self.usage.begin(now, seat.devices)
 
-    def _costs(self, now: float, seconds: float) -> Costs:
-        """Of a run that begins now; gas is another matter."""
-        self._turn_minute(now)
-        found = self._spent.get(seconds)
+    def _costs(self, candidate: Candidate, estimate: Estimate) -> Costs:
+        """Of a run as long as the estimate says; gas is another matter."""
+        key = candidate.source, estimate.run
+        found = self._spent.get(key)
         if found is None:
-            terms = self._plan.terms
-            moment = datetime.fromtimestamp(now, terms.zone)
-            found = costs(terms.terms, run_s=seconds, joules=None, gas=None, moment=moment)
-            self._spent[seconds] = found
+            found = self._spent[key] = self._assessment.costs(candidate, estimate)
         return found
 
     def _pass(self, now: float) -> None:

@@ -32,6 +32,7 @@ class Books:
     lost: Sum = field(default_factory=Sum)
     failed: Sum = field(default_factory=Sum)
     declined: Sum = field(default_factory=Sum)
+    income: Wei = 0
     gas: Wei = 0
     energy: Wei = 0
     rate: Wei = 0
@@ -50,10 +51,6 @@ class Books:
     @property
     def accepted(self) -> int:
         return self.paid.tasks + self.unpaid.tasks + self.lost.tasks + self.failed.tasks
-
-    @property
-    def income(self) -> Wei:
-        return self.paid.worth
 
     @property
     def net(self) -> Wei:
@@ -79,9 +76,11 @@ class Takings:
         for books in self._of(task):
             books.declined.add(task.payment)
 
-    def end(self, task: PastTask, outcome: Outcome, *, gas: Wei, energy: Wei, rate: Wei) -> None:
+    def end(self, task: PastTask, outcome: Outcome, *, pays: Wei, gas: Wei, energy: Wei, rate: Wei) -> None:
+        """`pays`: what we asked for, and are given where it is paid."""
         for books in self._of(task):
             books.of(outcome).add(task.payment)
+            books.income += pays if outcome is Outcome.PAID else 0
             books.gas += gas
             books.energy += energy
             books.rate += rate

@@ -51,9 +51,11 @@ def task(number: int, at: int, *, source: Address = SOURCES[0], pays: int = COIN
     return PastTask(Address(f"0x{number:040x}"), source, at, BEGIN + at, pays, BEGIN + at + lasts)
 
 
-def replayed(tasks: Sequence[PastTask], stands: dict[Address, Stand], **changes: object) -> Replay:
-    plan = Plan(host(), AdmissionPolicy(), AssessmentPolicy(), Course(), stands)
-    replay = Replay(replace(plan, **changes), Assessment(AssessmentPolicy(), Knowledge()), lambda _: RUN, BEGIN)  # type: ignore[arg-type]
+def replayed(
+    tasks: Sequence[PastTask], stands: dict[Address, Stand], judged: AssessmentPolicy | None = None, **changes: object
+) -> Replay:
+    plan = replace(Plan(host(), AdmissionPolicy(), Course(), stands), **changes)  # type: ignore[arg-type]
+    replay = Replay(plan, Assessment(judged or AssessmentPolicy(), Knowledge()), lambda _: RUN, BEGIN)
     replay.arrive(tasks)
     replay.finish(BEGIN + 1000.0)
     return replay
@@ -110,6 +112,16 @@ def test_by_hand_a_client_pays_us_only_where_it_paid_anybody_and_we_were_there()
     assert (books.paid.tasks, books.lost.tasks, books.unpaid.tasks) == (1, 1, 1)
 
 
+def test_by_hand_what_was_asked_is_paid_and_not_what_was_offered() -> None:
+    stands = {SOURCES[0]: Stand(params(SOURCES[0], DeliveryMethod.MANUAL_CONFIRMATION), Environment.CPU)}
+    confirmed = [
+        replace(task(n, 50 * n, pays=n * COIN), end=TaskStatus.FINALIZED, ended_at=BEGIN + 900) for n in (1, 2)
+    ]
+    judged = AssessmentPolicy(bid=lambda auction: auction.payment // 4)
+    books = replayed(confirmed, stands, judged=judged).takings.all
+    assert (books.paid.worth, books.income) == (3 * COIN, 3 * COIN // 4)
+
+
 def test_refused_and_unreadable_sources_are_declined_with_their_worth() -> None:
     no = Ruling("source.not_served", False, "not served", "sources.serve with 0x2")
     stands = {SOURCES[0]: gpu(SOURCES[0]), SOURCES[1]: replace(cpu(SOURCES[1]), refusal=no)}
@@ -129,13 +141,8 @@ def test_devices_change_hands_only_where_the_operator_lets_them() -> None:
 
 
 def test_a_run_longer_than_there_is_time_fails_and_costs_its_attempt() -> None:
-    plan = Plan(
-        host(),
-        AdmissionPolicy(),
-        AssessmentPolicy(),
-        Course(attempt_gas=3, submit_gas=9),
-        {SOURCES[0]: cpu(SOURCES[0])},
-    )
+    course = Course(attempt_gas=3, submit_gas=9)
+    plan = Plan(host(), AdmissionPolicy(), course, {SOURCES[0]: cpu(SOURCES[0])})
     replay = Replay(plan, Assessment(AssessmentPolicy(), Knowledge()), lambda _: 1000.0, BEGIN)
     replay.arrive([task(1, 0, lasts=60)])
     replay.finish(BEGIN + 100)
@@ -144,8 +151,8 @@ def test_a_run_longer_than_there_is_time_fails_and_costs_its_attempt() -> None:
 
 
 def test_energy_and_rate_are_of_the_seconds_that_ran() -> None:
-    terms = AssessmentPolicy(terms=Terms(Tariff(Fraction("0.36")), Fraction("0.1"), watts=1000.0, hour_rate=3600))
-    books = replayed([task(1, 0)], {SOURCES[0]: cpu(SOURCES[0])}, terms=terms).takings.all
+    judged = AssessmentPolicy(terms=Terms(Tariff(Fraction("0.36")), Fraction("0.1"), watts=1000.0, hour_rate=3600))
+    books = replayed([task(1, 0)], {SOURCES[0]: cpu(SOURCES[0])}, judged=judged).takings.all
     assert books.energy == COIN // 100  # 10 kJ at 0.36 a kWh are 0.001 of money, and a coin costs 0.1
     assert (books.rate, books.net) == (10, COIN - books.energy)
 
@@ -260,7 +267,7 @@ def test_more_cards_never_take_less_where_each_source_wants_one(
 def test_the_same_past_gives_the_same_answer_whatever_the_portions() -> None:
     tasks = [task(number, number // 2, source=SOURCES[number % 3]) for number in range(200)]
     whole = replayed(tasks, STANDS)
-    plan = Plan(host(), AdmissionPolicy(), AssessmentPolicy(), Course(), STANDS)
+    plan = Plan(host(), AdmissionPolicy(), Course(), STANDS)
     bits = Replay(plan, Assessment(AssessmentPolicy(), Knowledge()), lambda _: RUN, BEGIN)
     for start in range(0, 200, 7):
         bits.arrive(tasks[start : start + 7])
@@ -270,7 +277,7 @@ def test_the_same_past_gives_the_same_answer_whatever_the_portions() -> None:
 
 def test_the_live_estimate_declines_what_the_learnt_run_does_not_fit() -> None:
     knowledge = Knowledge([Learnt(Key(Fact.RUN, SOURCES[0], ""), 1, 100.0, (100.0,))])
-    plan = Plan(host(), AdmissionPolicy(), AssessmentPolicy(), Course(), {SOURCES[0]: gpu(SOURCES[0])})
+    plan = Plan(host(), AdmissionPolicy(), Course(), {SOURCES[0]: gpu(SOURCES[0])})
     replay = Replay(plan, Assessment(AssessmentPolicy(), knowledge), lambda _: RUN, BEGIN)
     replay.arrive([task(1, 0, lasts=80), task(2, 0, lasts=200)])
     replay.finish(BEGIN + 1000.0)

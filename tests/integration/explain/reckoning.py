@@ -1,0 +1,149 @@
+"""The same questions, answered from plain JSON-RPC and small sums of its own: nothing of the product is used here."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from statistics import median
+from typing import Any
+
+from eth_abi.abi import decode
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from tests.integration.explain.pastnet import Plain
+
+PUBLISHED, ATTEMPTED, RESPONDED, CHANGED = (
+    "0x" + keccak(text=text).hex()
+    for text in (
+        "TaskPublished(address,address)",
+        "Attempted(address,address,uint256)",
+        "ResponseSubmitted(address,address)",
+        "TaskStatusChanged(address,uint8)",
+    )
+)
+TERMS = "0x" + keccak(text="taskParams()")[:4].hex()
+PIN_S, CHAIN_S = 1, 2
+
+
+@dataclass
+class Item:
+    """A task as the logs tell it."""
+
+    address: str
+    source: str
+    block: int
+    at: int
+    payment: int = 0
+    expiry: int = 0
+    attempted: int | None = None
+    responded: int | None = None
+    finalised: int | None = None
+
+
+@dataclass
+class Bill:
+    """What a source would have brought. Wei; `busy`: seconds of its tasks."""
+
+    paid: int = 0
+    income: int = 0
+    unpaid: int = 0
+    lost: int = 0
+    failed: int = 0
+    gas: int = 0
+    energy: int = 0
+    busy: int = 0
+
+
+def items(rpc: Plain, nexus: str, since: int, last: int) -> list[Item]:
+    """Every task published at or after `since` in the blocks up to `last`, in the chain's order."""
+    times: dict[int, int] = {}
+    for start in range(0, last + 1, 200):
+        numbers = range(start, min(last + 1, start + 200))
+        for header in rpc.batch(("eth_getBlockByNumber", [hex(number), False]) for number in numbers):
+            times[int(header["number"], 16)] = int(header["timestamp"], 16)
+    found: dict[str, Item] = {}
+    for log in rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": hex(last), "address": nexus}):
+        words = [log["data"][2 + 64 * place : 66 + 64 * place] for place in range(2)]
+        at = times[int(log["blockNumber"], 16)]
+        match log["topics"][0]:
+            case kind if kind == PUBLISHED:
+                address, source = (str(to_checksum_address("0x" + word[24:])) for word in words)
+                found[address] = Item(address, source, int(log["blockNumber"], 16), at)
+            case kind if kind == ATTEMPTED:
+                item = found[str(to_checksum_address("0x" + words[0][24:]))]
+                item.attempted = at if item.attempted is None else item.attempted
+            case kind if kind == RESPONDED:
+                item = found[str(to_checksum_address("0x" + words[1][24:]))]
+                item.responded = at if item.responded is None else item.responded
+            case kind if kind == CHANGED and int(words[1], 16) == 5:
+                found[str(to_checksum_address("0x" + words[0][24:]))].finalised = at
+    some = [item for item in found.values() if item.at >= since]
+    _read_terms(rpc, some)
+    return some
+
+
+def _read_terms(rpc: Plain, some: list[Item]) -> None:
+    for start in range(0, len(some), 200):
+        part = some[start : start + 200]
+        answers = rpc.batch(("eth_call", [{"to": item.address, "data": TERMS}, "latest"]) for item in part)
+        for item, answer in zip(part, answers, strict=True):
+            _, _, item.expiry, item.payment = decode(
+                ["address", "bytes", "uint256", "uint256"], bytes.fromhex(answer[2:])
+            )
+
+
+def took(tasks: list[Item]) -> list[int]:
+    """Seconds from attempt to response, of the last hundred that have both."""
+    both = [t.responded - t.attempted for t in tasks if t.responded is not None and t.attempted is not None]
+    return both[-100:]
+
+
+def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any]) -> Bill:
+    """One source's tasks through `terms["servers"]` equal places, first come first served.
+
+    `terms`: floor (wei), least (seconds that must be left), margin, alone (nobody else answers), by_hand, gas (of
+    attempt and response), watts, kwh and coin (money). What is declined goes into `reasons`.
+    """
+    seen = took(tasks)
+    usual = sorted(seen)[math.ceil(0.9 * len(seen)) - 1]
+    free, made = [0] * terms["servers"], Bill()
+    for task in tasks:
+        run = median(seen) if task.responded is None or task.attempted is None else task.responded - task.attempted
+        needs = usual + PIN_S + CHAIN_S + terms["least"]
+        rival = None if terms["alone"] else task.finalised if terms["by_hand"] else task.responded
+        gone = min(task.expiry - terms["margin"], math.inf if rival is None else rival)
+        begin = max(task.at, min(free))
+        if task.expiry - task.at < needs:
+            reasons.setdefault("time.too_short", []).append(task)
+        elif task.payment < terms["floor"]:
+            reasons.setdefault("payment.below_floor", []).append(task)
+        elif begin > task.at and (begin >= gone or task.expiry - begin < needs):
+            reasons.setdefault("capacity.none", []).append(task)
+        else:
+            free[free.index(min(free))] = _run(task, begin, run, rival, terms, made)
+    return made
+
+
+def _run(task: Item, begin: int, run: float, rival: int | None, terms: dict[str, Any], made: Bill) -> int:
+    """When its place is free again."""
+    attempt, submit = terms["gas"]
+    ready, limit = begin + run, task.expiry - terms["margin"]
+    end = min(ready, limit)
+    if rival is not None and rival <= min(ready + PIN_S + CHAIN_S, limit):
+        end = max(begin, min(end, rival))
+        made.lost += 1
+        made.gas += attempt + (submit if ready + PIN_S <= rival else 0)
+    elif ready > limit:
+        made.failed += 1
+        made.gas += attempt
+    else:
+        made.gas += attempt + submit
+        if terms["by_hand"] and not terms["alone"] and task.finalised is None:
+            made.unpaid += 1
+        else:
+            made.paid += 1
+            made.income += task.payment
+    made.busy += int(end - begin)
+    money = Fraction(terms["watts"]) * int(end - begin) / 3_600_000 * Fraction(terms["kwh"])
+    made.energy += math.ceil(money / Fraction(terms["coin"]) * 10**18)
+    return int(end)
