@@ -41,7 +41,7 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
         return StoreError(message, code="store.full", retry=Retry.LATER, remedy="free space on the disk")
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreError(message, code="store.busy", retry=Retry.LATER)
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return StoreError(message, code="store.corrupt", remedy=_REBUILD)
     if primary == sqlite3.SQLITE_IOERR:
         return StoreError(message, code="store.io", retry=Retry.LATER, remedy="look at the disk")
