@@ -3,10 +3,9 @@
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Header, Request
+from fastapi import Request
 
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.order import ApiKey, Quota
@@ -61,9 +60,12 @@ class Guard:
         self._clock = clock
         self._scope = scope
 
-    async def __call__(self, request: Request, authorization: Annotated[str, Header()] = "") -> ApiKey:
+    async def __call__(self, request: Request) -> ApiKey:
         """Raises Problem 401 and 403."""
-        key = await self.who(request, authorization)
+        return self.allowed(await self.who(request, request.headers.get("authorization", "")))
+
+    def allowed(self, key: ApiKey | None) -> ApiKey:
+        """Raises Problem 401 and 403."""
         if key is None or key.revoked_at is not None:
             text = "give a valid API key or sign-in token: Authorization: Bearer …"
             raise Problem(401, "auth.key", text, {"WWW-Authenticate": "Bearer"})

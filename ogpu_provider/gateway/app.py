@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ogpu_provider import __version__
@@ -14,11 +14,11 @@ from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.routes import auth, models, orders, page, tasks
 from ogpu_provider.gateway.routes.context import Api
 
-_SAFE = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-}
+_SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
 _ABOUT = """The OpenGPU network over plain HTTP: name a model, send input, read the result or be told of it.
 
 Errors are problem details (RFC 9457) with a stable `code`. Amounts are in coin, times in unix seconds."""
@@ -93,12 +93,9 @@ class _Counted:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _SAFE.items():
-                    headers.setdefault(name, value)
+                message["headers"] = [*message.get("headers", ()), *_SAFE]
                 route = getattr(scope.get("route"), "path", "none")
-                self._metrics.requests.labels(scope["method"], route, str(message["status"])).inc()
-                self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+                self._metrics.answered(scope["method"], route, message["status"], time.perf_counter() - started)
             await send(message)
 
         await self._app(scope, receive, counted)

@@ -99,6 +99,10 @@ class Follower:
             case Effect.CANCEL_TASK | Effect.CONFIRM_RESPONSE as effect:
                 await self._move(order, "refused_by_chain", detail={"effect": effect, "state": row.state})
 
+    async def not_pinned(self, order: Order, why: str) -> None:
+        """An order ends whose transaction was never sent, because nobody could have read what it asks for."""
+        await self._fail(order, "publish.not_pinned", why, refunded=True)
+
     async def _published(self, fact: TaskPublished) -> None:
         row = await self._store.intent_of(fact.origin.tx_hash)
         if row is None or row.intent.effect is not Effect.PUBLISH_TASK:

@@ -14,6 +14,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "ogpu_gateway_requests_total",
             "Answers of the Tasks API.",
@@ -34,6 +35,15 @@ class Metrics:
             registry=self.registry,
         )
         self.head = Gauge("ogpu_gateway_head_block", "Newest block that was read.", registry=self.registry)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered. Looking children up by their labels takes the library longer than to count."""
+        known = self._known.get((method, route, status))
+        if known is None:
+            children = (self.requests.labels(method, route, str(status)), self.seconds.labels(route))
+            known = self._known[method, route, status] = children
+        known[0].inc()
+        known[1].observe(seconds)
 
     def take(self, told: Mapping[str, Any]) -> None:
         """What the half that publishes has measured."""

@@ -85,7 +85,9 @@ class Publishing:
             budget=DayBudget(settings.fees.day_budget),
         )
         pinner = OgpuPinner(network.pin_url, pinning)
-        self._publisher = Publisher(store, pinner, self._clock, self._bell, self._sender.wake)
+        self._publisher = Publisher(
+            store, pinner, self._clock, self._bell, self._sender.wake, self._follower.not_pinned
+        )
 
     async def run(self) -> Never:
         """Until canceled, or until something happens that cannot pass."""

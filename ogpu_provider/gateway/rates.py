@@ -8,7 +8,7 @@ import time
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 
 from ogpu_provider.domain.order import Quota
 from ogpu_provider.gateway.problems import Problem
@@ -24,21 +24,23 @@ class Rates:
     def __init__(self, *, requests: int = REQUESTS_A_MINUTE, sign_ins: int = SIGN_INS_A_MINUTE) -> None:
         self._requests = RateLimitItemPerMinute(requests)
         self._sign_ins = RateLimitItemPerMinute(sign_ins)
-        self._counted = MovingWindowRateLimiter(MemoryStorage())
+        self._often = FixedWindowRateLimiter(MemoryStorage())
+        self._seldom = MovingWindowRateLimiter(MemoryStorage())
 
     async def request(self, owner: str) -> None:
-        await self._count("requests", self._requests, owner)
+        """Counted by the minute: a window that moves with each of thousands takes longer than the request."""
+        await _count(self._often, "requests", self._requests, owner)
 
     async def batch(self, owner: str, quota: Quota) -> None:
-        await self._count("batches", RateLimitItemPerHour(quota.batches), owner)
+        await _count(self._seldom, "batches", RateLimitItemPerHour(quota.batches), owner)
 
     async def sign_in(self, address: str) -> None:
-        await self._count("sign_ins", self._sign_ins, address)
+        await _count(self._seldom, "sign_ins", self._sign_ins, address)
 
-    async def _count(self, name: str, item: RateLimitItem, who: str) -> None:
-        if await self._counted.hit(item, name, who):
-            return
-        left = await self._counted.get_window_stats(item, name, who)
+
+async def _count(limiter: RateLimiter, name: str, item: RateLimitItem, who: str) -> None:
+    if not await limiter.hit(item, name, who):
+        left = await limiter.get_window_stats(item, name, who)
         seconds = max(1, round(left.reset_time - time.time()))
         raise Problem(429, f"rate.{name}", f"{item}", told(name, item.amount, 0, item.get_expiry(), seconds))
 

@@ -141,13 +141,12 @@ class GatewayStore(Members, Deliveries, OrderReads, OutboxWriter):
 
     # the chain's side
 
-    async def open_intents(self) -> list[IntentRow]:
+    async def planned_intents(self) -> list[IntentRow]:
         """Without those whose order's config is not pinned: what is published must be readable."""
         sql = (
-            "SELECT intents.* FROM intents JOIN meta ON meta.key = 'chain_id' "
-            "LEFT JOIN orders ON orders.id = replace(intents.key, meta.value || ':publishTask:', '') "
-            "WHERE intents.state NOT IN ('confirmed', 'reverted', 'abandoned') "
-            "AND NOT (coalesce(orders.pinned, 1) = 0 AND orders.state = 'CREATED') ORDER BY intents.seq"
+            "SELECT * FROM intents WHERE state NOT IN ('confirmed', 'reverted', 'abandoned') AND state = 'planned' "
+            "AND key NOT IN (SELECT meta.value || ':publishTask:' || orders.id FROM meta, orders "
+            "WHERE meta.key = 'chain_id' AND orders.pinned = 0 AND orders.state = 'CREATED') ORDER BY seq"
         )
         return await self._all(sql, intent_of)
 

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Request, Response
 
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.order import ApiKey, Order
@@ -43,8 +43,8 @@ class Api:
         """A route's parameter: the key that asks, which has `scope`. Counted as a request."""
         guard = Guard(self.store, self.clock, scope)
 
-        async def counted(request: Request, authorization: Annotated[str, Header()] = "") -> ApiKey:
-            found = await guard(request, authorization)
+        async def counted(request: Request) -> ApiKey:
+            found = await guard(request)
             await self.rates.request(found.id)
             return found
 

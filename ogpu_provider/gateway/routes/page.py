@@ -120,7 +120,7 @@ class Pages:
         try:
             await self._api.rates.sign_in(sender_of(request))
             text = (await _form(request)).get("key", "").strip()
-            key = await self._reads(request, f"Bearer {text}")
+            key = self._reads.allowed(await self._reads.who(request, f"Bearer {text}"))
         except Problem as problem:
             return _shown(
                 "sign_in.html", status=problem.status, problem="This key is not known here, or it may not read."
