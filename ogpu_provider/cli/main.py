@@ -15,6 +15,7 @@ from ogpu_provider.cli import (
     compose,
     config,
     demo,
+    devices,
     devnet,
     doctor,
     earnings,
@@ -63,6 +64,7 @@ app.command(why.why)
 app.command(why_idle.why_idle)
 app.command(simulate.simulate)
 app.command(sources.app)
+app.command(devices.app)
 app.command(orders.pause)
 app.command(orders.resume)
 app.command(orders.drain)

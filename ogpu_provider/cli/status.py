@@ -105,7 +105,9 @@ def _capacity(found: dict[str, Any]) -> str:
         return ""
     held = sum(device["held_by"] is not None for device in capacity["devices"])
     slots = f"{capacity['slots_used']} of {capacity['slots']} task slots taken"
-    return f"{slots}, {held} of {len(capacity['devices'])} GPUs held"
+    text = f"{slots}, {held} of {len(capacity['devices'])} GPUs held"
+    withheld = sum(bool(device["withheld"]) for device in capacity["devices"])
+    return f"{text}, {withheld} taking no new work" if withheld else text
 
 
 def _recent(recent: dict[str, Any]) -> str:

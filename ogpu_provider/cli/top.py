@@ -114,12 +114,13 @@ def _devices(found: dict[str, Any]) -> "Table":
             device["name"],
             f"{device['memory_used_bytes'] / GIB:.1f} of {device['memory_bytes'] / GIB:.1f} GiB",
             names.get(device["held_by"]) or device["held_by"] or "free",
+            "; ".join(f"{reason['code']}: {reason['text']}" for reason in device["withheld"]),
         )
         for device in capacity["devices"]
     ]
-    rows += [(device, "", "", "not on the host any more") for device in capacity["devices_missing"]]
+    rows += [(device, "", "", "", "not on the host any more") for device in capacity["devices_missing"]]
     title = f"devices   task slots: {capacity['slots_used']} of {capacity['slots']} taken"
-    return _table(title, ("DEVICE", "NAME", "MEMORY", "HELD BY"), rows)
+    return _table(title, ("DEVICE", "NAME", "MEMORY", "HELD BY", "TAKES NO NEW WORK"), rows)
 
 
 def _sources(found: dict[str, Any]) -> "Table":

@@ -151,11 +151,25 @@ def _notes(report: Document, problems: set[str]) -> list[Finding]:
     if recent["refusals"]:
         listed = ", ".join(f"{number} {code}" for code, number in recent["refusals"].items())
         notes.append(Finding("tasks.refused", f"not taken or lost in the last 24 h: {listed}", "`ogpu-provider why`"))
+    notes += _device_notes(report)
     if report["running"]:
         notes += _account_notes(report, problems)
         notes += _endpoint_notes(report, problems)
         notes += _experience_notes(report)
     return notes
+
+
+def _device_notes(report: Document) -> list[Finding]:
+    """Cards that are out of use, and devices that somebody else uses."""
+    found = []
+    for one in report.get("cordons", ()):
+        text = f"{one['name']} {one['card']} is cordoned and takes no new work: {one['code']}: {one['reason']}"
+        found.append(Finding("device.cordoned", text, "`ogpu-provider devices`; it is tested again by itself"))
+    for device in report.get("capacity", {}).get("devices", ()):
+        for reason in (each for each in device["withheld"] if each["code"] != "gpu.cordoned"):
+            text = f"{device['name']} {device['id']} takes no new work: {reason['text']}"
+            found.append(Finding("device.withheld", text))
+    return found
 
 
 def _experience_notes(report: Document) -> list[Finding]:

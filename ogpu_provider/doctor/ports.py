@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ogpu_provider.domain.clock import Clock
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.units import Address, Wei
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ class JournalFacts:
     highest_nonce: int | None
     damage: tuple[str, ...] = ()
     ended: str = ""
+    cordons: tuple[Cordon, ...] = ()
 
 
 class Books(Protocol):

@@ -286,6 +286,7 @@ class HostBooks:
                 highest_nonce=await reader.highest_nonce(),
                 damage=tuple(await reader.integrity_check()),
                 ended=meta.get("ended", ""),
+                cordons=tuple(await reader.cordons()),
             )
         finally:
             with contextlib.suppress(ProviderError):

@@ -17,6 +17,7 @@ from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.chain.wallet import FeeData, Pairing, VaultAccount, Wallet
 from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.desk import Desk
+from ogpu_provider.control.devices import DeviceDesk
 from ogpu_provider.control.server import ControlServer
 from ogpu_provider.control.wire import SOCKET_NAME
 from ogpu_provider.domain.approval import OnChange
@@ -26,6 +27,10 @@ from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.scheduler.health import HealthPolicy
+from ogpu_provider.scheduler.inventory import Inventory
+from ogpu_provider.scheduler.reading import DeviceReading, Gauges, GpuProcess, Reading
+from ogpu_provider.scheduler.ward import Ward
 from ogpu_provider.telemetry import Metrics
 from tests.fakes.chain import OTHER, US
 from tests.fakes.ledger import NETWORK
@@ -76,6 +81,11 @@ class Office:
     endpoints: list[EndpointHealth]
 
 
+async def see_gpu() -> Reading:
+    gauges = Gauges(utilisation=97, temperature=71, power=312.5, pcie_width=8, pcie_width_max=16)
+    return Reading((DeviceReading(GPU, gauges, (GpuProcess(4242, 1 << 30),)),))
+
+
 @asynccontextmanager
 async def open_office(
     outside: Outside, *, gpu: bool = False, on_change: OnChange = OnChange.ASK
@@ -88,6 +98,10 @@ async def open_office(
         orders = Orders(daemon.ports, daemon.conductor, daemon.keeper.leaving)
         await orders.restore()
         ends = [WELL]
+        ward = Ward(outside.journal, HealthPolicy(), outside.clock, outside.runtime.test)
+        inventory = Inventory(2, [see_gpu] if gpu else [], (ward,))
+        await ward.restore()
+        await inventory.refresh()
         desk = Desk(
             network="devnet",
             ports=daemon.ports,
@@ -99,6 +113,8 @@ async def open_office(
             endpoints=lambda: ends,
             metrics=Metrics(),
             started_at=outside.clock.now(),
+            cordons=lambda: ward.standing,
+            more=DeviceDesk(inventory, ward, daemon.scheduler, outside.clock).verbs,
         )
         yield Office(daemon, desk, wallet, orders, ends)
 

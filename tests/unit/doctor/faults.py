@@ -9,13 +9,14 @@ from ogpu_provider.chain.networks import TESTNET
 from ogpu_provider.chain.wallet import Pairing
 from ogpu_provider.doctor.finding import Severity
 from ogpu_provider.doctor.ports import EndpointFacts, JournalFacts, Room
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.errors import EngineError, KeyRefused, RpcUnavailable, StoreError
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment, SourceStatus
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.runtime.trial import Outcome
-from ogpu_provider.scheduler.reading import DeviceReading, Reading
+from ogpu_provider.scheduler.reading import DeviceReading, Gauges, Reading
 from tests.fakes.host import DATA, GIB, HARDENED, PROVIDER, ROOT_DIR, SOURCE, UUID, FakeHost, directory, file, source
 
 E, W, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -271,6 +272,20 @@ def lost_gpu(host: FakeHost) -> None:
 def gpu_in_use(host: FakeHost) -> None:
     device = Device(UUID, Environment.NVIDIA, "NVIDIA H100", 80 * GIB, 40 * GIB)
     host.gpus.survey = Reading((DeviceReading(device),), driver=host.gpus.survey.driver)
+
+
+@fault("gpu_cordoned", W, "NVIDIA H100 GPU-1: gpu.xid: Xid 79")
+def cordoned_card(host: FakeHost) -> None:
+    cordon = Cordon("GPU-1", "NVIDIA H100", Reason("gpu.xid", "Xid 79"), 0.0)
+    host.books.kept = JournalFacts(host.network.chain_id, PROVIDER, 5, cordons=(cordon,))
+
+
+@fault("gpu_health", W, "GPU-0: 4 of 16 PCIe lanes")
+def ill_cards(host: FakeHost) -> None:
+    narrow, failing = Gauges(pcie_width=4, pcie_width_max=16), Gauges(ecc_uncorrected=2)
+    devices = [Device(f"GPU-{n}", Environment.NVIDIA, "NVIDIA H100", 80 * GIB) for n in range(2)]
+    found = tuple(DeviceReading(device, gauges) for device, gauges in zip(devices, (narrow, failing), strict=True))
+    host.gpus.survey = Reading(found, driver=host.gpus.survey.driver)
 
 
 @fault("nvidia_driver", E, "no driver is installed")
