@@ -22,7 +22,7 @@ from tests.fakes.runtime import FakeRuntime, Script
 from tests.runtime_host import Host, Inbox, host, image, imported, pushed
 
 __all__ = ["host", "image", "imported", "pushed"]
-SOURCE, OTHER = Address("0x" + "5A" * 20), Address("0x" + "5B" * 20)
+SOURCE, OTHER = Address("0x" + "4A" * 20), Address("0x" + "4B" * 20)
 TASK = Address("0x" + "7A" * 20)
 HOSTILE = b"refused: \nservices: {a: {image: x, privileged: true}}"
 CPU = Environment.CPU

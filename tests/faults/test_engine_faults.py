@@ -36,7 +36,7 @@ from tests.runtime_host import Host, Imported, host, image, images_of, imported,
 
 __all__ = ["host", "image", "imported", "pushed"]
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
-SOURCE, TASK = Address("0x" + "5F" * 20), Address("0x" + "7F" * 20)
+SOURCE, TASK = Address("0x" + "2F" * 20), Address("0x" + "7F" * 20)
 AT_ONCE = 5
 TRIES = 4
 """A life of short patience on a busy machine may end before it comes to the call."""

@@ -37,11 +37,12 @@ async def test_narrow_and_of_ascii_only(host: BareHost) -> None:
 
 
 async def test_wide_and_of_no_known_width(host: BareHost) -> None:
-    wide = await shown(host, Person(answers_of(host), columns=200))
+    unset = {"COLUMNS": "", "LINES": ""}
+    wide = await shown(host, Person(answers_of(host), columns=200), environ=unset)
     assert "█▀" in wide, "the QR code"
-    narrow = await shown(host, Person(answers_of(host), columns=30))
+    narrow = await shown(host, Person(answers_of(host), columns=30), environ=unset)
     assert "█▀" not in narrow
-    await shown(host, Person(answers_of(host), columns=0), environ={"TERM": "", "COLUMNS": "", "LINES": ""})
+    await shown(host, Person(answers_of(host), columns=0), environ={"TERM": "", **unset})
     assert await host.nonce() == 0
 
 

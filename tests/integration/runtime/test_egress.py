@@ -32,7 +32,7 @@ from tests.own_host import OwnHost, own_host
 from tests.runtime_host import PYTHON
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
-SOURCE, OTHER = Address("0x" + "5A" * 20), Address("0x" + "5B" * 20)
+SOURCE, OTHER = Address("0x" + "3A" * 20), Address("0x" + "3B" * 20)
 TASK = Address("0x" + "7A" * 20)
 INSTANCE = "egress"
 CALLBACK = "http://127.0.0.1:1/x"

@@ -17,7 +17,7 @@ from tests.rendered import FULL, plan_of
 from tests.runtime_host import Host
 
 pytestmark = pytest.mark.docker
-SOURCE = Address("0x" + "5D" * 20)
+SOURCE = Address("0x" + "5E" * 20)
 OFFICIAL = sorted((Path(__file__).parents[2] / "security" / "official").glob("*.yml"))
 
 
