@@ -9,7 +9,7 @@ from ogpu_provider.devnet import tools
 from ogpu_provider.domain.errors import DevnetError
 
 FOLDER = Path(__file__).parent
-CONTRACTS = ("Controller", "Manager", "Nexus", "Response", "Source", "Task", "Terminal", "Vault")
+CONTRACTS = ("Controller", "Manager", "Nexus", "Response", "Source", "Task", "Terminal", "Vault", "Wallet")
 
 # paris: the newest instruction set that every EVM chain of the last years runs (no PUSH0)
 SETTINGS: dict[str, Any] = {

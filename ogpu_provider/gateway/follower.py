@@ -238,6 +238,7 @@ class Follower:
         await self._end(order, "failed", state=OrderState.FAILED, code=code, reason=reason, refunded=refunded)
 
     async def _end(self, order: Order, kind: str, **changes: Any) -> None:
+        self._missed.pop(order.id, None)
         self._settled(await self._move(order, kind, **changes))
 
     async def _move(

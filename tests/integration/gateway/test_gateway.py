@@ -3,19 +3,23 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
-from eth_account import Account
+from eth_account import Account as SignedBy
 from eth_account.messages import encode_defunct
+from eth_utils.address import to_checksum_address
 from standardwebhooks import Webhook
 
-from ogpu_provider.chain.contracts import topic
 from ogpu_provider.devnet import accounts
+from ogpu_provider.devnet.abi import artifact
+from ogpu_provider.devnet.accounts import Account
+from ogpu_provider.devnet.jsonrpc import JsonRpc
+from ogpu_provider.devnet.transactions import send
 from ogpu_provider.domain.facts import TaskStatus
 from tests.integration.gateway.world import Sink, World, running
 from tests.waiting import until
@@ -260,8 +264,8 @@ async def test_a_wallet_signs_in_and_its_tasks_bear_its_address(world: World) ->
     wallet = accounts.role("agent")
     async with httpx.AsyncClient(base_url=world.base, trust_env=False) as http:
         asked = (await http.post("/api/auth/challenge", json={"address": wallet.address.lower()})).json()
-        proof = Account.sign_message(encode_defunct(text=asked["message"]), wallet.private_key).signature.to_0x_hex()
-        false = Account.sign_message(encode_defunct(text=asked["message"] + " "), wallet.private_key)
+        proof = SignedBy.sign_message(encode_defunct(text=asked["message"]), wallet.private_key).signature.to_0x_hex()
+        false = SignedBy.sign_message(encode_defunct(text=asked["message"] + " "), wallet.private_key)
         body = {"message": asked["message"], "signature": proof}
         token = (await http.post("/api/auth/token", json=body)).json()
         assert token["user_address"] == wallet.address
@@ -276,6 +280,33 @@ async def test_a_wallet_signs_in_and_its_tasks_bear_its_address(world: World) ->
         assert own["total"] == 1
         await http.post("/api/tasks", json=GOOD)
         assert (await http.post("/api/tasks", json=GOOD)).json()["code"] == "payment.budget"
+
+
+async def test_a_wallet_that_is_a_contract_signs_in(world: World) -> None:
+    """EIP-1271: its owner's key signs, the contract says whether that counts; nobody else does for it."""
+    owner, other = accounts.role("master3"), accounts.role("client")
+    async with JsonRpc(world.network.node.rpc_url) as rpc:
+        made = await send(rpc, owner, None, artifact("Wallet").creation(owner.address))
+    wallet = to_checksum_address(made["contractAddress"])
+
+    async def sign_in(http: httpx.AsyncClient, address: str, sign: Callable[[str], str]) -> httpx.Response:
+        asked = (await http.post("/api/auth/challenge", json={"address": address})).json()["message"]
+        return await http.post("/api/auth/token", json={"message": asked, "signature": sign(asked)})
+
+    def by(who: Account) -> Callable[[str], str]:
+        return lambda text: SignedBy.sign_message(encode_defunct(text=text), who.private_key).signature.to_0x_hex()
+
+    async with httpx.AsyncClient(base_url=world.base, trust_env=False, timeout=30) as http:
+        for refused in (
+            await sign_in(http, wallet, by(other)),
+            await sign_in(http, wallet, lambda _: "0x"),  # the contract reverts
+            await sign_in(http, other.address, lambda text: by(owner)(text) + "00"),  # no contract is there
+        ):
+            assert (refused.status_code, refused.json()["code"]) == (401, "auth.signature")
+        token = await sign_in(http, wallet, by(owner))
+        assert (token.status_code, token.json()["user_address"]) == (200, wallet)
+        http.headers["Authorization"] = f"Bearer {token.json()['token']}"
+        assert (await http.post("/api/tasks", json=GOOD)).json()["user_address"] == wallet
 
 
 async def test_what_rest_shows_is_what_the_chain_says(world: World) -> None:
@@ -293,26 +324,6 @@ async def test_what_rest_shows_is_what_the_chain_says(world: World) -> None:
     logs = (await world.http.get(f"/api/tasks/{task_id}/logs")).json()
     assert logs["origin"] == "chain"
     assert datetime.fromtimestamp(logs["lines"][0]["at"], UTC).year >= 2026
-
-
-async def test_a_publication_that_is_undone_is_made_again_and_once(world: World) -> None:
-    task_id = (await world.create()).json()["task_id"]
-    await world.published(task_id)
-    await world.rpc("anvil_reorg", 3, [])
-
-    async def again() -> str | None:
-        shown = (await world.http.get(f"/api/tasks/{task_id}")).json()
-        address: str = shown["chain"]["task"]
-        return address if await world.rpc("eth_getCode", address, "latest") != "0x" else None
-
-    task = await until(again, 120, "the task to be on the new chain")
-    await world.answer(task, {"result": 42})
-    done = await world.reaches(task_id, "COMPLETED")
-    terms = {"fromBlock": "0x0", "toBlock": "latest", "topics": [topic("Nexus.TaskPublished")]}
-    found = [log for log in await world.rpc("eth_getLogs", terms) if task.lower()[2:] in json.dumps(log).lower()]
-    (sent,) = done["transactions"]
-    assert [log["transactionHash"] for log in found] == [sent["hash"]]
-    assert (await world.http.get("/api/tasks", params={"status": "COMPLETED"})).json()["tasks"][0]["task_id"] == task_id
 
 
 async def test_a_task_that_nobody_answers_fails_and_is_refunded(world: World) -> None:
