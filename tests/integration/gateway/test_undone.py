@@ -82,8 +82,8 @@ async def test_a_response_that_is_undone_is_not_shown_any_more(world: World) -> 
     await world.answer(task, {"result": 41}, attempt=False)
 
     async def offered() -> bool:
-        shown = await world.http.get(f"/api/tasks/{task_id}/results")
-        return readable
+        readable = (await world.http.get(f"/api/tasks/{task_id}/results")).status_code == 200
+        return readable and bool((await world.http.get(f"/api/tasks/{task_id}")).json()["awaits_confirmation"])
 
     async def withdrawn() -> bool:
         return (await world.http.get(f"/api/tasks/{task_id}/results")).status_code == 409
