@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from ogpu_provider.devnet.samples import samples_dir
 from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ComposeRefused, DispatchError, EngineError, Retry
-from ogpu_provider.domain.project import ProjectSpec
+from ogpu_provider.domain.project import Occupancy, ProjectSpec
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.ports import Runtime
@@ -116,6 +117,17 @@ async def test_a_hostile_file_is_refused_before_anything_happens(bench: Bench) -
     with pytest.raises(ComposeRefused):
         await runtime.up(ProjectSpec(SOURCE, CPU, HOSTILE))
     assert await runtime.contract(SOURCE) is None
+
+
+async def test_what_runs_is_told_anew_each_time(bench: Bench) -> None:
+    runtime = bench.make()
+    assert await runtime.occupancy() == Occupancy()
+    await runtime.up(bench.spec)
+    (project,) = (await runtime.occupancy()).running
+    assert (project.source, project.environment, project.devices) == (SOURCE, CPU, ())
+    assert await runtime.own({1, os.getpid()}) == frozenset()
+    await runtime.down(SOURCE)
+    assert await runtime.occupancy() == Occupancy()
 
 
 async def test_up_contract_dispatch_result_down(bench: Bench) -> None:
