@@ -62,6 +62,7 @@ from ogpu_provider.runtime.projects import Projects
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.service.activation import listener
 from ogpu_provider.service.notify import Notifier
+from ogpu_provider.service.pauses import spare_the_start
 from ogpu_provider.service.watchdog import Watchdog, Work
 from ogpu_provider.settings import Settings
 from ogpu_provider.store.sqlite import SqliteStore
@@ -270,6 +271,7 @@ class Daemon:
                 group.create_task(self._hardware.ward.run(), name="ward")
                 group.create_task(self._metering.run(), name="metering")
                 group.create_task(self._watchdog.run(), name="watchdog")
+                group.create_task(spare_the_start(self.clock), name="start spared")
                 group.create_task(self._account.run(), name="account")
                 group.create_task(self._end_when_drained(), name="drain")
                 self._notifier.ready(f"serving as {self.provider} on {self._network.name}")

@@ -23,6 +23,8 @@ from ogpu_provider.domain.units import Address, Wei
 
 log = structlog.get_logger(__name__)
 
+RECEIPT_AGE = 3600.0
+"""Seconds for which what receipts said of an effect's gas holds for those whose receipt nobody asks for."""
 REMEMBERED = 10_000
 """Closed transactions from which a start learns gas limits: it takes no longer, the older a journal is."""
 
@@ -67,6 +69,7 @@ class Desk:
         self._gas = gas
         self._budget = budget
         self._spent = False
+        self._read: dict[Effect, float] = {}
         self.suggestion: Suggestion | None = None
         """What the node would pay; None until it was asked."""
 
@@ -121,7 +124,19 @@ class Desk:
         if not tx.void:
             effect = flight.row.intent.effect
             self._gas.learn(effect, used=receipt.gas_used, limit=tx.gas, succeeded=receipt.succeeded)
+            self._read[effect] = self._clock.monotonic()
         cost = receipt.gas_used * tx.max_fee if receipt.fee_paid is None else receipt.fee_paid
+        self._budget.paid(self._clock.now(), cost)
+
+    def known_cost(self, flight: Flight) -> tuple[int, Wei] | None:
+        """Gas and wei that a transaction has cost at most which its log tells of; None where only a receipt says it."""
+        effect, row = flight.row.intent.effect, flight.row
+        gas, told = self._gas.most(effect), flight.told
+        recent = self._clock.monotonic() - self._read.get(effect, float("-inf")) < RECEIPT_AGE
+        return (gas, gas * told[1]) if gas and told and told[0] == row.block_hash and recent else None
+
+    def pay(self, cost: Wei) -> None:
+        """Take in what one has cost that no receipt was asked for."""
         self._budget.paid(self._clock.now(), cost)
 
     def late(self, row: IntentRow) -> bool:

@@ -16,6 +16,9 @@ from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.intent import Intent, IntentRow, IntentState, SignedTx
 
+TURNS = 3
+"""So often everybody else has a turn of the loop before the caller goes on: by then the bytes are at the sockets."""
+
 
 class Express:
     """Nonces are given by one at a time: by a `turn` of the sender, or to who is `signing`."""
@@ -63,6 +66,8 @@ class Express:
             self._flights.took(fresh, head=self._desk.height)
             for flight, tx in fresh:
                 self._courier.send(flight, tx)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
         except BaseException:  # whether they were committed, the journal knows
             self._doubtful = self._behind = True
             self._courier.woken.set()

@@ -144,6 +144,10 @@ class GasBook:
         start = START_GAS[effect] if self._seen.get(effect, 0) < self._trust else 0
         return min(max(learnt, start, self._floor.get(effect, 0)), self._cap)
 
+    def most(self, effect: Effect) -> int | None:
+        """The most gas that it ever used, None before that is trusted."""
+        return self._most.get(effect) if self._seen.get(effect, 0) >= self._trust else None
+
     def learn(self, effect: Effect, *, used: int, limit: int, succeeded: bool, times: int = 1) -> None:
         """Take in receipts: the most gas that `times` transactions used which were allowed `limit`."""
         if succeeded:

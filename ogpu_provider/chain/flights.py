@@ -15,6 +15,11 @@ from ogpu_provider.domain.units import Hash, Wei
 _S = IntentState
 
 
+def price(tx: SignedTx, base_fee: Wei | None) -> Wei:
+    """Wei for each gas of a transaction in a block of this base fee, None on a chain without (EIP-1559)."""
+    return tx.max_fee if base_fee is None or tx.tip_fee is None else min(tx.max_fee, base_fee + tx.tip_fee)
+
+
 @dataclass(slots=True)
 class Flight:
     """One open intent. `sent_block`: head when it was last signed; `retry_at` (monotonic) paces broadcasts.
@@ -22,7 +27,8 @@ class Flight:
     `suspect`: something was heard that its state does not explain, so the chain is to be asked. `refusals`: answers
     that said no since it was signed last. `passed`: head when the chain's nonce was first seen past its own although
     no transaction of it was in a block. `old`: planned so long ago that its effect may be there by another path;
-    `asked_at` (monotonic): when the chain was last asked about that.
+    `asked_at` (monotonic): when the chain was last asked about that. `told`: the block that a log of it was read in and
+    what a gas of it costs there; nothing but a transaction that worked leaves a log.
     """
 
     row: IntentRow
@@ -35,6 +41,7 @@ class Flight:
     passed: int | None = None
     old: bool = False
     asked_at: float = float("-inf")
+    told: tuple[Hash, Wei] | None = None
     moving: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
 
     @property
@@ -157,9 +164,13 @@ class Flights:
                 block_hash=block_hash,
             )
 
-    async def seen(self, origins: Iterable[Origin]) -> None:
-        """Logs were read in a block; those of our transactions say that these are in it."""
+    async def seen(self, origins: Iterable[Origin], base_fee: Wei | None) -> None:
+        """Logs were read in a block of this base fee; those of our transactions say that these are in it."""
         ours = {origin.tx_hash: origin for origin in origins if origin.tx_hash in self._keys}
+        for origin in ours.values():
+            flight = self._flights[self._keys[origin.tx_hash]]
+            tx = next(tx for tx in flight.txs if tx.hash == origin.tx_hash)
+            flight.told = origin.block_hash, price(tx, base_fee)
         await together(self.mined(o.tx_hash, o.block_number, o.block_hash) for o in ours.values())
 
     async def undone(self, flight: Flight, *, head: int) -> None:

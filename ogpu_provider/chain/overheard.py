@@ -5,7 +5,7 @@ any: where no gas was used there are none, and where blooms are filled, a bloom 
 blocks need no question, so that an idle chain costs none. The others are remembered, and asked about together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ogpu_provider.chain.news import Json, LogId, Told, log_id
 from ogpu_provider.domain.facts import Block
@@ -70,6 +70,13 @@ class Overheard:
     @property
     def filled(self) -> bool:
         return self._filled is True
+
+    def vouch(self, seconded: Callable[[LogId], bool]) -> None:
+        """Blocks whose announced logs all came from two endpoints need no question."""
+        announced: dict[str, list[LogId]] = {}
+        for one in self._known:
+            announced.setdefault(one[0], []).append(one)
+        self._open -= {name for name, logs in announced.items() if all(map(seconded, logs))}
 
     def due(self) -> bool:
         if not self._open:

@@ -33,8 +33,9 @@ TICK = 5.0
 ACCOUNT_AGE = 60.0
 ACCOUNT_AGE_STUCK = 4.0
 ACCOUNT_AGE_IDLE = 900.0
-"""Seconds for which the node's nonce and fee suggestion hold: as a rule, while something is stuck, and while nothing
-is in flight and no block tells of anything for us."""
+"""Seconds for which the node's nonce and fee suggestion hold: where something is to be asked about, while something is
+stuck, and otherwise. Transactions that get into blocks as they should tell the nonce, headers the base fee; a tip that
+has become too low shows as a wait, a nonce used elsewhere as a refusal or a wait."""
 TOGETHER = 16
 """So many transactions are signed for one commit: they reach the nodes sooner than alone, the first hardly later."""
 OLD = 10.0
@@ -101,10 +102,9 @@ class Sender:
         """
         await self._flights.load()
         found = list(facts)
-        old = self._clock.monotonic() - self._account_read >= ACCOUNT_AGE
-        self._stirred |= (old and bool(found)) or block.number <= self._flights.observed
+        self._stirred |= (block.base_fee is None and bool(found)) or block.number <= self._flights.observed
         self._flights.observed = block.number
-        await self._flights.seen(fact.origin for fact in found)
+        await self._flights.seen((fact.origin for fact in found), block.base_fee)
         self._note(found)
         self._flights.doubt(block)
         self._courier.woken.set()
@@ -211,6 +211,7 @@ class Sender:
                 self._courier.refused = False
                 account = await self._read_account()
                 await self._upkeep.compare(account)
+                self._stirred = self._upkeep.gaps
             if due := self._upkeep.due():
                 await self._upkeep.inspect(due)
         except RpcUnavailable as error:
@@ -227,7 +228,7 @@ class Sender:
         if any(self._upkeep.stuck(flight) for flight in flights):
             age = ACCOUNT_AGE_STUCK
         else:
-            age = ACCOUNT_AGE if flights or self._stirred else ACCOUNT_AGE_IDLE
+            age = ACCOUNT_AGE if self._stirred or any(map(self._upkeep.waits, flights)) else ACCOUNT_AGE_IDLE
         return self._clock.monotonic() - self._account_read >= age
 
     async def _first_account(self) -> None:

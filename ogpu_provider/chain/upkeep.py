@@ -27,12 +27,15 @@ from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ForeignNonce, RpcRejected
 from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
 from ogpu_provider.domain.together import together
+from ogpu_provider.domain.units import Hash, Wei
 
 log = structlog.get_logger(__name__)
 
 STUCK_BLOCKS = 3
 STUCK_S = 12.0
 """A transaction that lay in the pools for so many blocks and seconds is signed again, dearer."""
+WAIT_BLOCKS = 2
+"""After so many blocks without it, nonce and price are asked about."""
 GAPS = 100
 """So many missing nonces are looked into at a time, whatever number a node gives."""
 REFUSALS = 4
@@ -82,6 +85,22 @@ class Upkeep:
             and self._clock.now() - flight.txs[-1].signed_at >= STUCK_S
         )
 
+    def waits(self, flight: Flight) -> bool:
+        """Whether it could have been in a block by now."""
+        return (
+            flight.row.state in (_S.SENT, _S.SIGNED)
+            and bool(flight.txs)
+            and (
+                self._flights.observed - flight.sent_block >= WAIT_BLOCKS
+                or self._clock.now() - flight.txs[-1].signed_at >= STUCK_S
+            )
+        )
+
+    @property
+    def gaps(self) -> bool:
+        """Whether the chain waits for a nonce that nothing in flight has."""
+        return bool(self._gaps)
+
     def may_retry(self, flight: Flight) -> bool:
         return flight.retry_at is None or self._clock.monotonic() >= flight.retry_at
 
@@ -89,7 +108,7 @@ class Upkeep:
         """A doubt, a depth reached, a block too many, a retry."""
         state = flight.row.state
         if state is _S.MINED:
-            return flight.suspect or self._deep(flight.row.block_number or 0)
+            return flight.suspect or self._lies_deep(flight)
         if state is _S.SENT:
             return flight.suspect or self._flights.observed > flight.sent_block + 1
         return state is _S.SIGNED and (flight.suspect or self.may_retry(flight))
@@ -98,6 +117,9 @@ class Upkeep:
 
     async def inspect(self, due: list[Flight]) -> None:
         """Compare with the chain, and act. Raises RpcUnavailable, KeyRefused, StoreError."""
+        due = await self._told(due)
+        if not due:
+            return
         seen_in = {
             tx.hash: flight.row.block_number
             for flight in due
@@ -126,6 +148,25 @@ class Upkeep:
                 await self._in_a_pool(flight)
             elif self.may_retry(flight):
                 await self._in_no_pool(flight)
+
+    async def _told(self, due: list[Flight]) -> list[Flight]:
+        """Closes attempts on the word of their logs, where nothing else in their block is to be asked about: a receipt
+        would add nothing but the last gas that it used. Returns the others."""
+        alone: dict[Hash | None, dict[str, tuple[int, Wei] | None]] = {}
+        for flight in due:
+            sure = flight.row.intent.effect is Effect.ATTEMPT and not flight.suspect and self._lies_deep(flight)
+            alone.setdefault(flight.row.block_hash, {})[flight.key] = self._desk.known_cost(flight) if sure else None
+        costs = {key: cost for block in alone.values() if None not in block.values() for key, cost in block.items()}
+        await together(self._close_told(flight, cost) for flight in due if (cost := costs.get(flight.key)))
+        return [flight for flight in due if flight.key not in costs]
+
+    async def _close_told(self, flight: Flight, cost: tuple[int, Wei]) -> None:
+        gas, fee = cost
+        self._desk.pay(fee)
+        await self._courier.close(flight, _S.CONFIRMED, why="told by its log", gas_used=gas, fee_paid=fee)
+
+    def _lies_deep(self, flight: Flight) -> bool:
+        return flight.row.state is _S.MINED and self._deep(flight.row.block_number or 0)
 
     async def _in_a_pool(self, flight: Flight) -> None:
         await self._flights.sent(flight)

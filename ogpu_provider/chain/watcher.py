@@ -177,6 +177,8 @@ class Watcher:
             for block in self._heard.late():
                 await self._overheard(block)
             if self._heard.due():
+                self._heard.vouch(self._rpc.seconded)
+            if self._heard.due():
                 await self._check()
 
     @property

@@ -8,7 +8,7 @@ from eth_utils.crypto import keccak
 
 from ogpu_provider.chain.contracts import checksummed, topic
 from ogpu_provider.chain.networks import Network, devnet
-from ogpu_provider.chain.news import Json, NewsStream
+from ogpu_provider.chain.news import Json, LogId, NewsStream
 from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.chain.wire import Call, JsonRpcError
 from ogpu_provider.domain.errors import RpcUnavailable
@@ -40,6 +40,7 @@ class Ledger(Rpc):
         self.refuses_subscriptions = False
         self.socket_down = False
         self.tells_logs = False
+        self.both_tell = False
         self.round_trips = 0
         self.mine()
 
@@ -100,6 +101,9 @@ class Ledger(Rpc):
         return [checksummed("0x" + log["data"][26:66]) for header in self.blocks for log in self.logs[header["hash"]]]
 
     # the methods of Rpc
+
+    def seconded(self, log: LogId) -> bool:
+        return self.both_tell
 
     async def batch(self, calls: Sequence[Call]) -> list[Any | JsonRpcError]:
         self.round_trips += 1

@@ -21,7 +21,7 @@ from ogpu_provider.domain.errors import (
     RpcUnavailable,
     StoreError,
 )
-from ogpu_provider.domain.facts import Attempted, Block, Origin, Registered
+from ogpu_provider.domain.facts import Attempted, Block, Origin, Registered, ResponseSubmitted
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address, Hash
@@ -851,7 +851,7 @@ async def test_a_gap_above_everything_in_flight_is_nobodys() -> None:
 # The account, beside the way.
 
 
-async def test_the_account_is_read_once_a_minute_while_something_flies_and_seldom_when_idle() -> None:
+async def test_the_account_is_read_once_a_minute_while_something_waits_for_a_block_and_seldom_when_idle() -> None:
     world = World()
     asked = times(world, COUNT)
     async with world.running():
@@ -859,13 +859,112 @@ async def test_the_account_is_read_once_a_minute_while_something_flies_and_seldo
         assert asked == [0]
         await world.plan(intent(1))
         await world.clock.advance(115)
-        assert asked == [0, 185, 245]
+        assert asked == [0, 200, 260]
     asked.clear()
     idle = World()
     asked = times(idle, COUNT)
     async with idle.running():
         await idle.clock.advance(2000)
         assert asked == [0, 900, 1800]
+
+
+@pytest.mark.parametrize(("base_fee", "reads"), [(GWEI, [0]), (None, [0, 60, 120, 180, 240, 300])])
+async def test_transactions_that_get_into_blocks_say_nonce_and_price_by_themselves(
+    base_fee: int | None, reads: list[float]
+) -> None:
+    """Where blocks have no base fee, prices are asked for."""
+    world = World(node=FakeMempool(base_fee=base_fee))
+    asked = times(world, COUNT)
+    async with world.running():
+        for n in range(60):
+            await world.plan(intent(n))
+            await world.mine()
+            await world.clock.advance(5)
+        assert await world.state(intent(50)) is _S.CONFIRMED
+    assert asked == reads
+
+
+async def in_blocks(world: World, *groups: list[Intent]) -> int:
+    """Each group in a block of its own, and deep enough in the end; how many receipts were asked for."""
+    before = world.node.asked.copy()
+    for group in groups:
+        await world.plan(*group)
+        block, facts = world.node.mine()
+        submitted = [tx for tx in world.node.mined[-1] if Effect.SUBMIT_RESPONSE in tx.intent_key]
+        facts += [ResponseSubmitted(Origin(block.number, block.hash, tx.hash, 99), tx.subject, ME) for tx in submitted]
+        await world.hear(block, facts)
+        await world.clock.advance(1)
+    await world.mine(world.confirmations)
+    assert {await world.state(one) for group in groups for one in group} == {_S.CONFIRMED}
+    asked = world.node.asked - before
+    return asked["eth_getTransactionReceipt"] + asked["eth_getBlockReceipts"]
+
+
+async def test_an_attempt_alone_in_its_block_is_closed_by_its_log_once_its_cost_is_known() -> None:
+    world = World()
+    response = [intent(n, Effect.SUBMIT_RESPONSE) for n in range(20)]
+    async with world.running():
+        assert await in_blocks(world, *([intent(n)] for n in range(3))) == 3  # so many receipts are trusted
+        assert await in_blocks(world, [intent(3)], [intent(4), intent(5)]) == 0
+        assert await in_blocks(world, [response[3]]) == 1
+        assert await in_blocks(world, [intent(6), response[4]]) == 1  # asked for the response, for both
+        await world.clock.advance(3600)
+        assert await in_blocks(world, [intent(7)]) == 1  # what it costs is looked at again
+        assert await in_blocks(world, [intent(8)]) == 0
+    asked, told = [await world.store.intent(intent(n).key) for n in (7, 8)]
+    assert asked is not None
+    assert told is not None
+    assert (told.gas_used, told.fee_paid) == (asked.gas_used, asked.fee_paid)
+    assert told.fee_paid
+    assert [row.state for row in world.outcomes].count(_S.CONFIRMED) == 11
+
+
+async def test_a_reverted_attempt_leaves_no_log_and_its_receipt_is_asked_for() -> None:
+    world = World()
+    async with world.running():
+        await in_blocks(world, *([intent(n)] for n in range(3)))
+        await world.plan(intent(3))
+        await world.mine(revert={intent(3).key})
+        await world.mine(5)
+        assert await world.state(intent(3)) is _S.REVERTED
+
+
+async def test_an_attempt_whose_block_was_undone_is_not_closed_by_its_log() -> None:
+    world = World()
+    async with world.running():
+        await in_blocks(world, *([intent(n)] for n in range(3)))
+        await world.plan(intent(3))
+        await world.mine(2)
+        assert await world.state(intent(3)) is _S.MINED
+        world.node.undo(2)
+        world.node.base_fee = 1000 * GWEI  # no block takes it now
+        await world.mine(6)
+        assert await world.state(intent(3)) in (_S.SENT, _S.SIGNED)
+        world.node.base_fee = GWEI
+        for _ in range(6):
+            await world.mine()
+            await world.clock.advance(30)
+        assert await world.state(intent(3)) is _S.CONFIRMED
+
+
+async def test_what_attempts_cost_that_no_receipt_was_asked_for_counts_for_the_day() -> None:
+    world = World()
+    async with world.running():
+        await in_blocks(world, *([intent(n)] for n in range(3)))
+        row = await world.store.intent(intent(2).key)
+        assert row is not None
+        assert row.fee_paid is not None
+    most = START_GAS[Effect.ATTEMPT] * 3 * GWEI
+    world.budget = 20 * row.fee_paid + most
+    async with world.running():
+        signed = 0
+        for n in range(3, 60):
+            await world.plan(intent(n))
+            signed += await world.state(intent(n)) is not _S.PLANNED
+            await world.mine(world.confirmations + 1)
+    paid = sum(int(one["gasUsed"], 16) * int(one["effectiveGasPrice"], 16) for one in world.node.receipts.values())
+    assert 10 < signed < 57
+    assert paid <= world.budget
 
 
 async def test_the_account_is_read_more_often_while_something_is_stuck() -> None:

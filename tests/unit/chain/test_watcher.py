@@ -160,6 +160,22 @@ def test_logs_that_are_announced_one_by_one_are_delivered_together() -> None:
     jumping(story())
 
 
+@pytest.mark.parametrize(("both", "asked"), [(True, 0), (False, 1)])
+async def test_blocks_whose_logs_two_endpoints_announced_are_not_asked_about(both: bool, asked: int) -> None:
+    ledger = Ledger()
+    ledger.tells_logs = True
+    ledger.both_tell = both
+    async with following(ledger) as run:
+        ledger.counts.clear()
+        for _ in range(70):
+            ledger.mine(1)
+            ledger.announce()
+            ledger.announce_logs()
+            await settle(20)
+        assert ledger.counts["eth_getLogs"] == asked
+        assert run.diary.tasks == ledger.tasks()
+
+
 @pytest.mark.parametrize("header", [{"gasUsed": "0x0"}, {"gasUsed": "0x5208", "logsBloom": "0x01"}])
 async def test_blocks_that_cannot_hold_logs_of_ours_cost_nothing(header: dict[str, str]) -> None:
     """Those where no gas was used; where blooms are seen to be filled, those without our marks."""
