@@ -149,13 +149,18 @@ class Daemon:
         self._hardware = Hardware(settings, self.clock, journal, self._runtime, engine, self._cordons_changed)
         sharing = policies.sharing(settings, self._lessons.knowledge)
         self._scheduler = HostScheduler(
-            self._hardware.inventory.host, policies.admission_policy(settings), judged, sharing
+            self._hardware.inventory.host,
+            policies.admission_policy(settings),
+            judged,
+            sharing,
+            policies.line_policy(settings),
         )
         self._metering = Metering(self.clock, self._runtime, self._lessons, self._scheduler)
         head = Head()
         self._sender = self._new_sender(journal, signer, head)
         self.ports = self._new_ports(journal, head)
         self._conductor = Conductor(self.ports, self._observe)
+        self._scheduler.outbid = self._conductor.nudge
         self._keeper = SourceKeeper(
             self.ports,
             policies.source_policy(settings),

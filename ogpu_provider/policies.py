@@ -21,6 +21,7 @@ from ogpu_provider.scheduler.assessment import AssessmentPolicy
 from ogpu_provider.scheduler.bids import Bid, strategy
 from ogpu_provider.scheduler.breakers import BreakerPolicy
 from ogpu_provider.scheduler.health import HealthPolicy
+from ogpu_provider.scheduler.line import LinePolicy
 from ogpu_provider.scheduler.price import Tariff, Terms
 from ogpu_provider.scheduler.requirements import SlotLimits
 from ogpu_provider.scheduler.rules import AdmissionPolicy
@@ -92,6 +93,10 @@ def _bid(text: str, setting: str) -> Bid:
         return strategy(text)
     except Exception as error:  # a strategy of somebody else's may raise anything
         raise ConfigError(f"{setting} = {text!r}: {error}", code="config.bid") from error
+
+
+def line_policy(settings: Settings) -> LinePolicy:
+    return LinePolicy(settings.admission.line, settings.admission.patience)
 
 
 def sharing(settings: Settings, knowledge: Knowledge) -> Sharing | None:

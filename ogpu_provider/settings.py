@@ -127,6 +127,15 @@ class AdmissionRules(Section):
     deny_clients: Addresses = Field((), description="Clients never to work for.")
     min_time_left: Seconds = Field(30.0, description="Seconds before expiry that a task must have left.")
     cpu_slots: int | None = Field(None, ge=1, le=4096, description="Tasks at once; unset: one per two processors.")
+    line: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Tasks that may wait for room; of more, those worth the least a second are refused.",
+    )
+    patience: Seconds = Field(
+        60.0, description="Seconds after which a task that waits for room goes before those that are worth more."
+    )
     slots_per_source: int = Field(1, ge=1, le=4096, description="Tasks at once in one source's container.")
 
 

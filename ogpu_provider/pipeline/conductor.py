@@ -356,13 +356,15 @@ class Conductor:
             log.warning("task_logs_not_kept", task=task.address, code=error.code, error=str(error))
 
     def _nudge_first(self, of: Address | None = None) -> None:
-        """There is room again: the task of each source that waits longest for it looks, or that of one source.
+        """There is room again: the task of each source whose turn is first looks, or that of one source.
 
         Tasks of a source need the same, so the others need not: a thousand that wait cost no more than one. One whose
         stage runs has perhaps looked already, so it looks once more.
         """
         looked: set[Address] = set()
-        for driver in self._drivers.values():
+        line = self._ports.scheduler.line(self._ports.head.now(self._ports.clock))
+        turns = {task: place for place, task in enumerate(line)}
+        for driver in sorted(self._drivers.values(), key=lambda each: turns.get(each.task.address, -1)):
             task = driver.task
             if task.state is not TaskState.SEEN or of not in (None, task.source):
                 continue

@@ -317,6 +317,10 @@ class Scheduler(Protocol):
 
     def admit(self, candidate: Candidate) -> Admission: ...
 
+    def line(self, now: float) -> list[Address]:
+        """Tasks that wait for room; whose turn it is first, first."""
+        ...
+
     def restore(self, lease: Lease) -> None:
         """Count a lease that is held already (restart). Counted even where it no longer fits."""
         ...

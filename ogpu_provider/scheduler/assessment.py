@@ -103,6 +103,7 @@ class Assessment:
             closed=", ".join(hours.text for hours in policy.hours) if closed else "",
             in_use=self._in_use(),
             bid=self._bid(candidate, spent),
+            chance=self._chance(candidate.source),
         )
 
     def estimate(self, candidate: Candidate) -> Estimate:
@@ -125,6 +126,11 @@ class Assessment:
             terms = replace(terms, coin_price=self._coin_price())
         joules = self._knowledge.quantile(0.5, Fact.ENERGY, candidate.source, candidate.function)
         return costs(terms, run_s=estimate.run or 0.0, joules=joules, gas=self.gas(), moment=moment)
+
+    def _chance(self, source: Address) -> float:
+        """1 while nothing is known; never quite 0, for that would be for ever."""
+        won = self._knowledge.mean(Fact.WON, source)
+        return 1.0 if won is None else max(0.05, won)
 
     def _bid(self, candidate: Candidate, spent: Costs) -> Wei | None:
         """A first response is paid in full whatever was suggested, and what is owed was suggested by somebody else."""

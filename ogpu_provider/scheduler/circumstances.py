@@ -21,7 +21,7 @@ class Circumstances:
     """`source`, `client`: their breakers, None where closed. `closed`: the owner's hours outside of which it is now.
 
     `in_use`: who is at the machine, where its owner wants it back then. `bid` in wei: what we ask for where the client
-    confirms; None: the payment.
+    confirms; None: the payment. `chance`: the share of such responses that was paid of late.
     """
 
     estimate: Estimate = field(default_factory=Estimate)
@@ -31,3 +31,4 @@ class Circumstances:
     closed: str = ""
     in_use: str = ""
     bid: Wei | None = None
+    chance: float = 1.0

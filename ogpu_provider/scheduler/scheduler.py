@@ -7,11 +7,12 @@ from ogpu_provider.domain.admission import Admission, Candidate
 from ogpu_provider.domain.resources import Device, Host, Lease, source_holder, task_holder
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
-from ogpu_provider.domain.verdict import Verdict
+from ogpu_provider.domain.verdict import Ruling, Verdict, verdict
 from ogpu_provider.scheduler import placement
 from ogpu_provider.scheduler.admission import admit
 from ogpu_provider.scheduler.circumstances import Circumstances
 from ogpu_provider.scheduler.ledger import Ledger, LedgerSnapshot, room_on
+from ogpu_provider.scheduler.line import Line, LinePolicy
 from ogpu_provider.scheduler.rules import AdmissionPolicy, judge
 from ogpu_provider.scheduler.sharing import Sharing
 from ogpu_provider.scheduler.strangers import FOREIGN
@@ -22,7 +23,8 @@ class HostScheduler:
     """Decides for one host; `host` is its last reading, given by `observe`. No I/O, no clock.
 
     `assess` tells what is known besides the task; without it nothing is. `sharing`: by which peaks sources may be put
-    on one device; None: they may not.
+    on one device; None: they may not. `line`: who waits for room, and whose turn it is; None: nobody keeps count.
+    `outbid` is told of a task that lost its place there: it is to look again.
     """
 
     def __init__(
@@ -31,11 +33,15 @@ class HostScheduler:
         policy: AdmissionPolicy,
         assess: Callable[[Candidate], Circumstances] | None = None,
         sharing: Sharing | None = None,
+        line: LinePolicy | None = None,
     ) -> None:
         self._policy = policy
         self._assess = assess or (lambda _: Circumstances())
         self._sharing = sharing
         self._ledger = Ledger(host, sharing.reserve if sharing else 0)
+        self._line = Line(line) if line else None
+        self._outbid: set[Address] = set()
+        self.outbid: Callable[[Address], None] = lambda _task: None
         self._images: dict[Address, tuple[str, ...]] = {}
 
     @property
@@ -150,16 +156,52 @@ class HostScheduler:
         return stays if len(free) >= len(lease.devices) - len(stays) else lease.devices
 
     def admit(self, candidate: Candidate) -> Admission:
-        """A new task waits while a device of its source is withheld; what was admitted goes on."""
-        known = self._ledger.lease(task_holder(candidate.task))
-        if known is None and (why := self.withheld(candidate.source)):
-            return Admission(self.judge(candidate), shortage=why)
-        return admit(candidate, self._policy, self._ledger, self._assess(candidate))
+        """A new task waits while a device of its source is withheld, and behind one that has waited for too long; what
+        was admitted goes on.
+        """
+        now, why = self._assess(candidate), ""
+        if self._ledger.lease(task_holder(candidate.task)) is None:
+            why = self.withheld(candidate.source) or self._passed(candidate)
+        if why:
+            return self._line_up(candidate, now, Admission(judge(candidate, self._policy, now), shortage=why))
+        return self._line_up(candidate, now, admit(candidate, self._policy, self._ledger, now))
+
+    def _passed(self, candidate: Candidate) -> str:
+        first = self._line.patient(candidate.source, candidate.task, candidate.now) if self._line else None
+        return f"task {first.task} of its source has waited for longer" if first else ""
+
+    def _line_up(self, candidate: Candidate, now: Circumstances, admission: Admission) -> Admission:
+        """A task that waits for room, or is refused because too many do that are worth more."""
+        if self._line is None:
+            return admission
+        outbid, task = candidate.task in self._outbid, candidate.task
+        self._outbid.discard(task)
+        if admission.lease is not None or not admission.verdict.accepted:
+            self._line.leave(task)
+            return admission
+        gone = task if outbid else self._line.join(candidate, now)
+        if gone == task:
+            limit = self._line.policy.limit
+            text = f"{limit} tasks wait for room, all worth more a second than this one: {admission.shortage}"
+            ruling = Ruling("capacity.line", False, text, f"admission.line = {limit + 1}")
+            return Admission(verdict((*admission.verdict.rulings, ruling)))
+        if gone is not None:
+            self._outbid.add(gone)
+            self.outbid(gone)
+        return admission
+
+    def line(self, now: float) -> list[Address]:
+        """Tasks that wait for room, as of now; whose turn it is first, first."""
+        return [waiting.task for waiting in self._line.order(now)] if self._line else []
 
     def restore(self, lease: Lease) -> None:
         self._ledger.restore(lease)
 
     def release(self, holder: str) -> bool:
+        task = Address(holder.removeprefix("task:"))
+        if self._line is not None:
+            self._line.leave(task)
+            self._outbid.discard(task)
         return self._ledger.release(holder)
 
     def snapshot(self) -> LedgerSnapshot:

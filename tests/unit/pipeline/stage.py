@@ -21,6 +21,7 @@ from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
 from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
 from ogpu_provider.scheduler.circumstances import Circumstances
+from ogpu_provider.scheduler.line import LinePolicy
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.scheduler.sharing import Sharing
@@ -186,11 +187,12 @@ async def running(
     knowledge: Knowledge | None = None,
     assess: Callable[[Candidate], Circumstances] | None = None,
     sharing: Sharing | None = None,
+    line: LinePolicy | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon's path over `outside`, stopped (as a crash would) at the end."""
     outside.boots += 1
     judge = Assessment(AssessmentPolicy(), knowledge).circumstances if knowledge else assess
-    scheduler = HostScheduler(host or Host(slots), admission or AdmissionPolicy(), judge, sharing)
+    scheduler = HostScheduler(host or Host(slots), admission or AdmissionPolicy(), judge, sharing, line)
     ports = Ports(
         journal=outside.journal,
         chain=outside.chain,
@@ -211,6 +213,7 @@ async def running(
             keeper.finished(task.source)
 
     conductor = Conductor(ports, observe)
+    scheduler.outbid = conductor.nudge
 
     async def ready(source: Address) -> None:
         for view in await outside.chain.open_tasks(source):
