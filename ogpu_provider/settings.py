@@ -331,6 +331,7 @@ class Gateway(Section):
         None, description="data_dir of the provider on this host, for its containers' logs; unset: there is none."
     )
     metrics_port: int = Field(0, ge=0, le=65535, description="Port for Prometheus on the same address; 0: none.")
+    keep_days: int = Field(90, ge=7, le=36_500, description="Days after its end for which a task can still be read.")
 
 
 class Logs(Section):

@@ -9,7 +9,7 @@ import httpx
 import structlog
 
 from ogpu_provider.assembly import open_pool
-from ogpu_provider.chain.fees import DayBudget, FeeCaps
+from ogpu_provider.chain.fees import DAY, DayBudget, FeeCaps
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.chain.reader import ChainReader
@@ -38,6 +38,10 @@ from ogpu_provider.store.orders import GatewayStore
 log = structlog.get_logger(__name__)
 LOOK_S = 5.0
 LOOK_AT = 50
+FORGET_S = 3600.0
+FORGET_AT = 100
+"""Orders that are forgotten in one commit, and the seconds until the next: others write, too."""
+BETWEEN_S = 0.5
 
 
 class Head:
@@ -59,6 +63,7 @@ class Publishing:
         line: Line,
     ) -> None:
         self._network = network
+        self._keep_s = settings.gateway.keep_days * DAY
         self._client = signer.address
         self._store = store
         self._line = line
@@ -98,6 +103,7 @@ class Publishing:
             group.create_task(self._publisher.run(), name="pinning")
             group.create_task(self._courier.run(), name="webhooks")
             group.create_task(self._look_again(), name="sweep")
+            group.create_task(self._forget(), name="forgetting")
         raise AssertionError("the services run for ever")
 
     async def take(self, told: dict[str, Any]) -> None:
@@ -143,6 +149,14 @@ class Publishing:
         self._line.tell(
             "chain", time=block.timestamp if block else 0, balance=None if balance is None else str(balance)
         )
+
+    async def _forget(self) -> None:
+        while True:
+            before = self._clock.now() - self._keep_s
+            gone = await self._store.forget(before, limit=FORGET_AT)
+            if gone:
+                log.info("orders_forgotten", orders=gone)
+            await self._clock.sleep(BETWEEN_S if gone == FORGET_AT else FORGET_S)
 
     async def _look_again(self) -> None:
         """Hold orders against the chain in turn, and tell the operator how things stand."""

@@ -14,6 +14,7 @@ from ogpu_provider.domain.order import Order, Quota
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.store.database import Database
 from ogpu_provider.store.deliveries import Deliveries, note_deliveries
+from ogpu_provider.store.forgetting import Forgetting
 from ogpu_provider.store.members import Members
 from ogpu_provider.store.order_reader import COLUMNS, LIVE, OrderReads, order_of
 from ogpu_provider.store.outbox import OutboxWriter, add, plan_intent
@@ -24,7 +25,7 @@ _DAY = 86_400
 _HOUR = 3600
 
 
-class GatewayStore(Members, Deliveries, OrderReads, OutboxWriter):
+class GatewayStore(Members, Deliveries, OrderReads, Forgetting, OutboxWriter):
     """Implements the sender's `Outbox` too; an intent waits until its order's config is pinned.
 
     `heard` is called after each line of history that is durable. Every method may raise StoreError.

@@ -111,6 +111,7 @@ CREATE UNIQUE INDEX orders_by_address ON orders (address) WHERE address IS NOT N
 CREATE INDEX orders_by_owner ON orders (owner, seq);
 CREATE INDEX orders_by_day ON orders (owner, created_at);
 CREATE INDEX orders_live ON orders (owner, seq) WHERE state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED');
+CREATE INDEX orders_over ON orders (updated_at) WHERE state IN ('COMPLETED', 'FAILED', 'CANCELLED');
 CREATE INDEX orders_unpinned ON orders (seq) WHERE pinned = 0 AND state = 'CREATED';
 
 CREATE TABLE configs ("order" TEXT PRIMARY KEY REFERENCES orders (id), body BLOB NOT NULL) STRICT;
@@ -123,6 +124,8 @@ CREATE TABLE idempotency (
     "order"     TEXT NOT NULL REFERENCES orders (id),
     PRIMARY KEY (owner, key)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_by_order ON idempotency ("order");
 
 -- The history of all orders; whoever follows it (webhooks, streams) keeps the last `seq` that it has seen.
 CREATE TABLE events (
@@ -153,6 +156,7 @@ CREATE TABLE deliveries (
 ) STRICT;
 
 CREATE INDEX deliveries_due ON deliveries (next_at) WHERE state = 'pending';
+CREATE INDEX deliveries_by_order ON deliveries ("order");
 CREATE INDEX deliveries_by_url ON deliveries (url, owner);
 
 -- Endpoints that are told nothing any more.

@@ -24,7 +24,15 @@ async def a_key(store: GatewayStore, name: str = "test", **changes: object) -> t
     return row, text
 
 
-async def an_order(store: GatewayStore, key: ApiKey, number: int, *, at: float = 1000.0, callback: str = "") -> Order:
+async def an_order(
+    store: GatewayStore,
+    key: ApiKey,
+    number: int,
+    *,
+    at: float = 1000.0,
+    callback: str = "",
+    once: tuple[str, str] | None = None,
+) -> Order:
     order = Order(
         id=f"task_{number:024x}",
         owner=key.id,
@@ -41,4 +49,4 @@ async def an_order(store: GatewayStore, key: ApiKey, number: int, *, at: float =
         callback_url=callback,
     )
     intent = Intent(f"{CHAIN}:{Effect.PUBLISH_TASK}:{order.id}", Effect.PUBLISH_TASK, SOURCE, SOURCE, b"")
-    return await store.create(order, b"{}", intent, budget=key.day_budget, quota=None, once=None)
+    return await store.create(order, b"{}", intent, budget=key.day_budget, quota=None, once=once)
