@@ -84,6 +84,24 @@ class OwnEngine:
             self._process = None
 
 
+class Podman(OwnEngine):
+    """Podman's service, which speaks dockerd's language; all that it keeps lies in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        registries = folder / "registries.conf"
+        registries.write_text('[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n')  # as dockerd takes loopback
+        own = {"CONTAINERS_REGISTRIES_CONF": str(registries), "TMPDIR": str(folder)}
+        super().__init__(folder, environment=own)
+        self._log = folder / "podman.log"
+        places = ("--root", str(folder / "data"), "--runroot", str(folder / "run"), "--tmpdir", str(folder / "tmp"))
+        networks = folder / "networks"
+        networks.mkdir()
+        self._words = [
+            *("podman", *places, "--network-config-dir", str(networks), "--cgroup-manager", "cgroupfs"),
+            *("--events-backend", "file", "system", "service", "--time", "0", self.socket),
+        ]
+
+
 @contextmanager
 def namespace() -> Iterator[None]:
     """This thread, its children and the threads that it starts live in a new network namespace meanwhile."""

@@ -14,8 +14,7 @@ from ogpu_provider.domain.units import Address
 GVISOR_RUNTIME: Final = "runsc"
 _REMAPPED: Final = ("name=userns", "name=rootless")
 _REMEDY: Final = {
-    "user-namespace": 'set "userns-remap": "default" in the engine\'s daemon.json, or name a rootless engine\'s socket '
-    "under runtime.docker_host",
+    "user-namespace": 'set "userns-remap": "default" in the engine\'s daemon.json',
     "gvisor": 'install gVisor and register it in the engine\'s daemon.json: "runtimes": {"runsc": {"path": '
     '"/usr/bin/runsc"}}',
 }
