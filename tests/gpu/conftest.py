@@ -1,16 +1,13 @@
 """GPUs on a host without GPUs."""
 
-import importlib.metadata
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from tests.gpu.machine import HERE, LIBRARY, AmdTree, Machine
+from tests.gpu.machine import AmdTree, Machine, build
 
 
 def _lacking(what: str) -> NoReturn:
@@ -22,18 +19,10 @@ def _lacking(what: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fake library, built once."""
-    if (compiler := shutil.which("gcc") or shutil.which("cc")) is None:
-        _lacking("no C compiler to build the fake NVML with")
     try:
-        files = importlib.metadata.files("nvidia-nvml-dev") or []
-    except importlib.metadata.PackageNotFoundError:
-        _lacking("nvidia-nvml-dev, which has nvml.h, is not installed")
-    header = next(Path(str(file.locate())) for file in files if file.name == "nvml.h")
-    library = tmp_path_factory.mktemp("nvml") / LIBRARY
-    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-DNVML_NO_UNVERSIONED_FUNC_DEFS"]
-    command = [compiler, *flags, f"-isystem{header.parent}", "-o", str(library), str(HERE / "fake_nvml.c")]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return library
+        return build(tmp_path_factory.mktemp("nvml"))
+    except LookupError as error:
+        _lacking(str(error))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Hosts that pretend: a process with the real NVML binding on a fake library, and a tree that looks like sysfs."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -12,6 +13,22 @@ from ogpu_provider.scheduler.reading import Reading, parsed
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 LIBRARY = "libnvidia-ml.so.1"
+
+
+def build(folder: Path) -> Path:
+    """The fake library, compiled into a folder. Raises LookupError without a compiler or NVML's header."""
+    if (compiler := shutil.which("gcc") or shutil.which("cc")) is None:
+        raise LookupError("no C compiler to build the fake NVML with")
+    try:
+        files = importlib.metadata.files("nvidia-nvml-dev") or []
+    except importlib.metadata.PackageNotFoundError:
+        raise LookupError("nvidia-nvml-dev, which has nvml.h, is not installed") from None
+    header = next(Path(str(file.locate())) for file in files if file.name == "nvml.h")
+    library = folder / LIBRARY
+    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-DNVML_NO_UNVERSIONED_FUNC_DEFS"]
+    command = [compiler, *flags, f"-isystem{header.parent}", "-o", str(library), str(HERE / "fake_nvml.c")]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return library
 
 
 class Machine:
