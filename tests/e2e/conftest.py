@@ -23,6 +23,7 @@ from tests.waiting import open_when_there, sources_ready
 INSTANCE = f"e2e-{os.getpid()}"
 SETTINGS: dict[str, dict[str, object]] = {
     "admission": {"min_payment": "0.005", "min_time_left": 5.0, "cpu_slots": 3, "slots_per_source": 2},
+    "price": {"bid": "percentage:90"},
     "runtime": {"instance": INSTANCE},
 }
 

@@ -61,17 +61,30 @@ async def test_real_machine_learning_on_a_cpu(world: World) -> None:
     assert view["payload"]["lines"], view["payload"]
 
 
-async def test_manual_confirmation_waits_for_the_client(world: World) -> None:
-    before = await world.vault("master")
+async def test_manual_confirmation_waits_for_the_client_and_is_paid_what_was_bid(world: World) -> None:
+    before, bid = await world.vault("master"), 9 * COIN // 1000
     task = await world.publish("manual", "multiply", {"a": 3, "b": 5})
     row = await world.reaches(task, S.RESPONDED)
+    assert (row.payment, row.bid) == (COIN // 100, bid)
+    assert await _suggested(world, task) == bid
     assert (await world.client.call("task", address=task))["status"] == "RESPONDED"
     assert await world.vault("master") == before
     await world.client.call("confirm", response=row.response)
     await world.reaches(task, S.SETTLED)
     view = await world.client.call("task", address=task)
     assert (view["status"], view["payload"]) == ("FINALIZED", {"result": 15})
-    assert await world.vault("master") == before + COIN // 100
+    assert await world.vault("master") == before + bid
+    [entry] = [each for each in await world.reader.entries() if each.kind == "payment" and each.paid == bid]
+    assert entry.source == world.sources["manual"]
+
+
+async def _suggested(world: World, task: Address) -> int:
+    """What our attempt says, as its log has it."""
+    topic = "0x88c89788e8b61b93ed2a66e02b36e04d60275b78893674aa6134fad20874022d"
+    async with JsonRpc(world.network.node.rpc_url) as rpc:
+        logs = await rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest", "topics": [topic]})
+    [data] = [log["data"] for log in logs if task.lower()[2:] in log["data"]]
+    return int(data[-64:], 16)
 
 
 async def test_an_unknown_function_and_a_bad_input_cost_no_attempt(world: World) -> None:
