@@ -168,6 +168,7 @@ class Daemon:
             on_ready=self._source_ready,
             busy=self._conductor.busy,
             engaged=self._conductor.engaged,
+            occupied=self._conductor.occupied,
             looked=self._hardware.looked,
             out_of_memory=self._metering.out_of_memory,
         )

@@ -128,6 +128,11 @@ class Conductor:
         states = {driver.task.state for driver in self._drivers.values() if driver.task.source == source}
         return TaskState.SEEN in states or bool(states & AT_WORK)
 
+    def occupied(self, source: Address) -> bool:
+        """Whether a task of the source is in its containers, or about to be."""
+        inside = (TaskState.READY, TaskState.ATTEMPTED, TaskState.EXECUTING)
+        return any(d.task.source == source and d.task.state in inside for d in self._drivers.values())
+
     def follows(self, task: Address) -> bool:
         """Whether the task is live, so that what happens to it on chain matters here."""
         return task in self._drivers

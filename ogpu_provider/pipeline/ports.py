@@ -240,6 +240,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def replaces(self, spec: ProjectSpec) -> bool:
+        """Whether `up` with this file would take down containers that are well. Its devices do not count."""
+        ...
+
     async def contract(self, source: Address) -> Contract | None:
         """None while the source's project is not up."""
         ...

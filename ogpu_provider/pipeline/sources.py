@@ -74,6 +74,7 @@ class SourceKeeper:
         on_ready: Callable[[Address], Awaitable[None]],
         busy: Callable[[Address], bool],
         engaged: Callable[[Address], bool] | None = None,
+        occupied: Callable[[Address], bool] = lambda _source: False,
         looked: asyncio.Event | None = None,
         out_of_memory: Callable[[Address, str], None] = lambda _source, _code: None,
     ) -> None:
@@ -85,6 +86,8 @@ class SourceKeeper:
         self._on_change = on_change
         self._on_ready = on_ready
         self._busy = busy
+        self._occupied = occupied
+        self._postponed: set[Address] = set()
         self._warmth = Warmth(
             ports.book, ports.clock, engaged or busy, idle_after=policy.idle_after, warm_for=policy.warm_for
         )
@@ -208,7 +211,8 @@ class SourceKeeper:
     def finished(self, address: Address) -> None:
         """One of its tasks is over: a source that is being left may be rid of its last."""
         self._warmth.used(address)
-        for waiting in (*self._warmth.demands, *([address] if address in self._leaving else ())):
+        own = address in self._leaving or address in self._postponed
+        for waiting in (*self._warmth.demands, *([address] if own else ())):
             self.changed(waiting)
 
     def demand(self, address: Address) -> None:
@@ -335,6 +339,8 @@ class SourceKeeper:
             address, digest, lambda waived: self._ports.runtime.images(compose, environment, waived)
         )
         await self._make_room(address)
+        if await self._postpone(row, environment, compose, waived):
+            return
         devices = await self._bring_up(row, environment, compose, waived)
         if not registered and address not in self._leaving:
             await self._registration.make(address, environment)
@@ -347,6 +353,20 @@ class SourceKeeper:
         await self._put(replace(ready, device_memory=self._ports.scheduler.share(address)))
         log.info("source_ready", source=address, name=row.name, environment=environment.label, devices=devices)
         await self._on_ready(address)
+
+    async def _postpone(
+        self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
+    ) -> bool:
+        """Whether other containers than those that run are wanted, and tasks are in these: they are finished first."""
+        spec = ProjectSpec(row.address, environment, compose, (), waived)
+        if not (self._occupied(row.address) and self._ports.runtime.replaces(spec)):
+            self._postponed.discard(row.address)
+            return False
+        if row.address not in self._postponed:
+            self._postponed.add(row.address)
+            text = "other containers than those that run are wanted; the tasks in these are finished first"
+            await self._put(replace(row, state=SourceState.WANTED, code="source.finishing", reason=text))
+        return True
 
     async def _bring_up(
         self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]

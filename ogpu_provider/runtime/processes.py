@@ -134,6 +134,11 @@ class Processes:
             self._starting.discard(spec.source)
         log.warning("process_up", source=spec.source, handlers=str(sample.handlers), isolation="none")
 
+    def replaces(self, spec: ProjectSpec) -> bool:
+        child = self._children.get(spec.source)
+        alive = child is not None and child.process.returncode is None
+        return child is not None and alive and child.compose_sha256 != hashlib.sha256(spec.compose).hexdigest()
+
     async def contract(self, source: Address) -> OpenApiContract | None:
         child = self._children.get(source)
         return child.contract if child and child.process.returncode is None else None

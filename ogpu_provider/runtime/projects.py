@@ -100,6 +100,14 @@ class Projects:
         project = admit(compose, environment, EXAMPLE, self._settings.limits, waived)
         return tuple(sorted({str(service.image) for service in project.services}))
 
+    def replaces(self, spec: ProjectSpec) -> bool:
+        """See Runtime.replaces."""
+        live = self._live.get(spec.source)
+        if live is None or live.problem is not None:
+            return False
+        other = (live.environment, live.compose_sha256) != (spec.environment, fingerprint(spec.compose))
+        return other or spec.source in self._stale
+
     async def up(self, spec: ProjectSpec) -> None:
         """See Runtime.up. A project that serves this very spec already is left alone."""
         async with self._lock(spec.source):

@@ -121,6 +121,10 @@ class FakeRuntime:
         self.adopted.add(spec.source)
         self.started.append(spec.source)
 
+    def replaces(self, spec: ProjectSpec) -> bool:
+        running = self.running.get(spec.source)
+        return running is not None and (running.environment, running.compose) != (spec.environment, spec.compose)
+
     async def contract(self, source: Address) -> FakeContract | None:
         if source not in self.adopted:
             return None

@@ -227,6 +227,7 @@ async def running(
         on_ready=ready,
         busy=conductor.busy,
         engaged=conductor.engaged,
+        occupied=conductor.occupied,
     )
     intake = Intake(ports, conductor, keeper)
     results = ResultSink(ports, conductor)

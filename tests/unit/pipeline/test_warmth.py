@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ogpu_provider.domain.approval import OnChange
 from ogpu_provider.domain.learnt import Fact, Key, Knowledge
 from ogpu_provider.domain.resources import Device, Host, MemoryReading
 from ogpu_provider.domain.source import Environment, SourceState
@@ -223,3 +224,28 @@ async def test_a_restart_brings_up_what_made_room(outside: Outside) -> None:
         assert await state(daemon, source) == (SourceState.COLD, "source.cooled")
     async with running(outside, sources=POLICY) as again:
         await serving(again, source)
+
+
+async def test_a_changed_file_waits_for_the_tasks_that_are_in_the_containers(outside: Outside) -> None:
+    source = outside.source(answers=False)
+    policy = SourcePolicy(serve_all=True, compose_change=OnChange.SAME_IMAGES)
+    outside.content.documents[COMPOSE] = b"image: a"
+    async with running(outside, sources=policy) as daemon:
+        await serving(daemon, source)
+        task = await daemon.publish(source)
+        await daemon.mine()
+        assert await daemon.state(task) is TaskState.EXECUTING
+        outside.content.documents[COMPOSE] = b"image: a\n# another file, the same images"
+        daemon.keeper.changed(source)
+        assert await state(daemon, source) == (SourceState.WANTED, "source.finishing")
+        assert outside.runtime.started == [source], "the task goes on in the containers that it is in"
+        later = await daemon.publish(source)
+        assert await daemon.state(later) is TaskState.SEEN
+        await daemon.results.accept(source, task, b"{}")
+        await settle()
+        assert outside.runtime.running[source].compose == outside.content.documents[COMPOSE]
+        assert await state(daemon, source) == (SourceState.READY, "")
+        assert await daemon.state(task) is TaskState.SUBMITTED
+        assert [call.task for call in outside.runtime.dispatched].count(task) == 1
+        await daemon.mine()
+        assert await daemon.state(later) is TaskState.EXECUTING
