@@ -106,6 +106,15 @@ class Assessment:
             chance=self._chance(candidate.source),
         )
 
+    def period(self, now: float) -> tuple[Hours | None, Hours | None]:
+        """The owner's hours and the tariff's that it is: all that circumstances have of the time while no breaker is
+
+        open. Both change with a full minute only.
+        """
+        moment = datetime.fromtimestamp(now, self._policy.zone)
+        windows = (hours for hours, _ in self._policy.terms.tariff.windows)
+        return within(self._policy.hours, moment), within(windows, moment)
+
     def estimate(self, candidate: Candidate) -> Estimate:
         """The images and the start of containers count only while the project is down."""
         learnt, quantile = self._knowledge, self._policy.quantile

@@ -15,6 +15,7 @@ from ogpu_provider.domain.resources import Host, task_holder
 from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.domain.verdict import Ruling
+from ogpu_provider.domain.week import Hours
 from ogpu_provider.scheduler import missed
 from ogpu_provider.scheduler.assessment import Assessment
 from ogpu_provider.scheduler.circumstances import Circumstances
@@ -31,8 +32,11 @@ from ogpu_provider.scheduler.usage import Usage
 NO_ROOM = Ruling("capacity.none", False, "waited for a slot until it was too late")
 NO_DEVICES = Ruling("capacity.devices", False, "no device was free for its source")
 UNREADABLE = Ruling("source.unreadable", False, "the terms of its source could not be read")
+_ALIKE = 100_000
+"""Assessments kept at most."""
 _CROWD = 1000
 """Waiting tasks of a source beyond which those that are too old are looked for."""
+Period = tuple[Hours | None, Hours | None]
 Duration = Callable[[PastTask], float]
 """Seconds that a task would have run here."""
 
@@ -65,9 +69,9 @@ class Replay:
         self._ends: list[tuple[float, int, Address, Seat]] = []
         self._count = 0
         self._running = 0
-        self._minute = -1
-        self._known: dict[tuple[Address, bool, Wei], Circumstances] = {}
-        self._spent: dict[tuple[Address, float | None], Costs] = {}
+        self._minute: tuple[int, Period] = (-1, (None, None))
+        self._known: dict[tuple[Address, bool, Wei, Period], Circumstances] = {}
+        self._spent: dict[tuple[Address, float | None, Period], Costs] = {}
         self._waiting: dict[Address, Seat] = {}
         self.usage = Usage(begin, [device.id for device in host.devices], host.cpu_slots)
         self.takings = Takings()
@@ -119,22 +123,29 @@ class Replay:
         return True
 
     def _circumstances(self, candidate: Candidate) -> Circumstances:
-        """The live assessment. Hours and tariffs change with the minute, bids with the payment, and nothing else does:
+        """The live assessment. Nothing is learnt meanwhile and breakers are closed, so it is asked once for all that is
 
-        it is asked once for each.
+        alike.
         """
-        self._turn_minute(candidate.now)
         by_hand = candidate.delivery is DeliveryMethod.MANUAL_CONFIRMATION
-        key = candidate.source, candidate.functions is None, candidate.payment if by_hand else 0
+        key = (
+            candidate.source,
+            candidate.functions is None,
+            candidate.payment if by_hand else 0,
+            self._period(candidate.now),
+        )
         found = self._known.get(key)
         if found is None:
+            if len(self._known) >= _ALIKE:
+                self._known.clear()
             found = self._known[key] = self._assessment.circumstances(candidate)
         return found
 
-    def _turn_minute(self, now: float) -> None:
+    def _period(self, now: float) -> Period:
         minute = int(now // 60)
-        if minute != self._minute:
-            self._minute, self._known, self._spent = minute, {}, {}
+        if minute != self._minute[0]:
+            self._minute = minute, self._assessment.period(now)
+        return self._minute[1]
 
     # a task's way
 
@@ -156,9 +167,11 @@ class Replay:
 
     def _costs(self, candidate: Candidate, estimate: Estimate) -> Costs:
         """Of a run as long as the estimate says; gas is another matter."""
-        key = candidate.source, estimate.run
+        key = candidate.source, estimate.run, self._period(candidate.now)
         found = self._spent.get(key)
         if found is None:
+            if len(self._spent) >= _ALIKE:
+                self._spent.clear()
             found = self._spent[key] = self._assessment.costs(candidate, estimate)
         return found
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC
 from fractions import Fraction
 
 import pytest
@@ -15,6 +16,7 @@ from ogpu_provider.domain.resources import Device, Host
 from ogpu_provider.domain.source import DeliveryMethod, Environment, SourceParams, SourceStatus
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.domain.verdict import Ruling
+from ogpu_provider.domain.week import hours
 from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
 from ogpu_provider.scheduler.competition import Competition
 from ogpu_provider.scheduler.course import Course
@@ -120,6 +122,20 @@ def test_by_hand_what_was_asked_is_paid_and_not_what_was_offered() -> None:
     judged = AssessmentPolicy(bid=lambda auction: auction.payment // 4)
     books = replayed(confirmed, stands, judged=judged).takings.all
     assert (books.paid.worth, books.income) == (3 * COIN, 3 * COIN // 4)
+
+
+def test_the_owners_hours_and_the_tariffs_are_those_of_the_moment() -> None:
+    night = hours("22:00-06:00")
+    day = BEGIN - BEGIN % 86_400 + 86_400 - BEGIN
+    moments = [day + 5 * 3600 + 3599, day + 6 * 3600, day + 22 * 3600 - 1, day + 22 * 3600]
+    tasks = [task(number, at) for number, at in enumerate(moments)]
+    judged = AssessmentPolicy(
+        terms=Terms(Tariff(Fraction(1), ((night, Fraction(2)),)), Fraction(1), watts=360_000.0), zone=UTC
+    )
+    books = replayed(tasks, {SOURCES[0]: cpu(SOURCES[0])}, judged=judged).takings.all
+    assert books.energy == (2 + 1 + 1 + 2) * COIN  # each run takes a kWh, at the price of the hour it begins in
+    open_at_night = replace(judged, hours=(night,))
+    assert codes(replayed(tasks, {SOURCES[0]: cpu(SOURCES[0])}, judged=open_at_night)) == {"owner.hours": 2}
 
 
 def test_refused_and_unreadable_sources_are_declined_with_their_worth() -> None:
