@@ -150,6 +150,7 @@ def project_settings(settings: Settings, provider: Address) -> ProjectSettings:
         instance=settings.runtime.instance,
         data_dir=settings.data_dir,
         provider=provider,
+        granted={Address(source): count for source, count in settings.sources.devices.items()},
         ready_timeout=settings.execution.ready_timeout,
         restarts=settings.execution.restarts,
         tags_every=settings.images.check_every,

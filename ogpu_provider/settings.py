@@ -13,6 +13,7 @@ from ogpu_provider.values import (
     BidByAddress,
     CoinAmount,
     CoinByAddress,
+    CountByAddress,
     EgressPolicies,
     EgressPolicy,
     EndpointUrls,
@@ -100,6 +101,9 @@ class Sources(Section):
     )
     warm_for: Seconds = Field(
         300.0, description="Seconds since its start or last task that a source stays up, however little memory is left."
+    )
+    devices: CountByAddress = Field(
+        {}, description='Per source, how many devices it gets if its author asks for all: {"0x…" = 2}. Unset: one.'
     )
     egress: EgressPolicies = Field(
         {}, description='Per source, what its containers may reach, in place of runtime.egress: {"0x…" = "none"}.'

@@ -214,10 +214,17 @@ class Contract(Protocol):
 class Runtime(Protocol):
     """Other people's containers."""
 
-    async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
+    async def device_need(
+        self,
+        compose: bytes,
+        environment: Environment,
+        waived: frozenset[str] = frozenset(),
+        source: Address | None = None,
+    ) -> int:
         """Pass the file through the gate and return how many devices it needs. Raises ComposeRefused.
 
-        `waived`: codes of the gate's rules that the operator lifted for this file.
+        `waived`: codes of the gate's rules that the operator lifted for this file. All devices are as many as the
+        operator grants the source.
         """
         ...
 

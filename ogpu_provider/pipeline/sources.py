@@ -387,7 +387,7 @@ class SourceKeeper:
         self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
     ) -> tuple[Device, ...]:
         """Raises Unfit (`capacity.devices`)."""
-        need = await self._ports.runtime.device_need(compose, environment, waived)
+        need = await self._ports.runtime.device_need(compose, environment, waived, row.address)
         images = await self._ports.runtime.device_images(row.address, compose, environment, waived) if need else ()
         grant = partial(self._ports.scheduler.grant_devices, row.address, environment, need, images)
         devices = grant()

@@ -64,7 +64,7 @@ class Launch:
         isolation = self._settings.isolation.of(spec.source)
         engine = await self._engine.info()
         demand(isolation, engine.runtimes, engine.security)
-        limits = await self._host_limits()
+        limits = replace(await self._host_limits(), granted=max(1, len(spec.devices)))
         variables = Variables(
             port=doors.free_port(self._settings.dispatch_host),
             callback_url=self._callback_url(spec.source),

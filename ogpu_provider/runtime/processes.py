@@ -100,7 +100,13 @@ class Processes:
         self._children: dict[Address, _Child] = {}
         self._starting: set[Address] = set()
 
-    async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
+    async def device_need(
+        self,
+        compose: bytes,
+        environment: Environment,
+        waived: frozenset[str] = frozenset(),
+        source: Address | None = None,
+    ) -> int:
         self._sample(compose)
         return 0 if environment is Environment.CPU else 1
 

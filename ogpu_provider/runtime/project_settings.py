@@ -1,5 +1,6 @@
 """What the operator decides about running projects, in the runtime's terms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ class ProjectSettings:
 
     `dispatch_timeout` bounds each read of a container's answer. `restarts`: ends by themselves within an hour after
     which a source is left alone. `tags_every`: between two looks at what its tags stand for, None: only at its starts.
+    `granted`: devices of a source whose author asks for all of them; one, if nothing is said.
     """
 
     instance: str
@@ -26,6 +28,7 @@ class ProjectSettings:
     orphan_grace: float = GRACE_S
     restarts: int = 5
     tags_every: float | None = 6 * 3600.0
+    granted: Mapping[Address, int] = field(default_factory=dict)
     dispatch_host: str = "127.0.0.1"
     dispatch_timeout: float = 15.0
     limits: Limits = field(default_factory=Limits)

@@ -91,8 +91,15 @@ class Projects:
         self.tag_watch = TagWatch(images.tags, clock, lambda: tuple(self._live), every=settings.tags_every)
         self.tidying = Tidying(engine, settings, images, clock, self._keeps)
 
-    async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
-        return admit(compose, environment, EXAMPLE, self._settings.limits, waived).devices
+    async def device_need(
+        self,
+        compose: bytes,
+        environment: Environment,
+        waived: frozenset[str] = frozenset(),
+        source: Address | None = None,
+    ) -> int:
+        granted = self._settings.granted.get(source, 1) if source else 1
+        return admit(compose, environment, EXAMPLE, replace(self._settings.limits, granted=granted), waived).devices
 
     async def images(
         self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()

@@ -52,6 +52,9 @@ async def test_an_operator_pauses_looks_and_resumes(world: World) -> None:
     assert (code, found["earning"], found["running"]) == (0, True, True), found["diagnosis"]
     assert (found["rpc"]["answers"], found["account"]["paired"]) == (True, True)
     assert found["account"]["tasks_covered"] > 0
+    assert found["breakers"] == {"sources": [], "clients": []}
+    assert found["coin_price"]["price"] is None
+    assert found["owner"] == {"in_use": None, "power_limit_wished": None}
     sources = json.loads((await command(world, "sources", "list", "--json"))[1])
     assert {row["address"] for row in sources if row["state"] == "ready"} == set(world.sources.values())
     earned = json.loads((await command(world, "earnings", "--json"))[1])["total"]

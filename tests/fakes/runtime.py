@@ -100,7 +100,13 @@ class FakeRuntime:
         await self.device_need(compose, environment, waived)
         return tuple(sorted(line for line in compose.decode().splitlines() if line.startswith("image:")))
 
-    async def device_need(self, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()) -> int:
+    async def device_need(
+        self,
+        compose: bytes,
+        environment: Environment,
+        waived: frozenset[str] = frozenset(),
+        source: Address | None = None,
+    ) -> int:
         if compose.startswith(WAIVABLE) and "compose.shm_size" not in waived:
             raise ComposeRefused("too much shared memory", code="compose.shm_size")
         if compose.startswith(REFUSED):

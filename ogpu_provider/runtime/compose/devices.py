@@ -25,7 +25,7 @@ def gpus(field: Field, limits: Limits) -> Need:
     if not field.is_list:
         if field.text() == "all":
             field.note(_ALL)
-            return Gpu.NVIDIA, 1
+            return Gpu.NVIDIA, limits.granted
         field.refuse("compose.gpu", "gpus is all, or a list")
         return NOTHING
     return reservations(field, limits)
@@ -43,7 +43,7 @@ def runtime(field: Field) -> Need:
             return NOTHING
 
 
-def amd(field: Field) -> Need:
+def amd(field: Field, limits: Limits) -> Need:
     """`devices:` may name the pair of an AMD GPU and nothing else."""
     found, named = NOTHING, 0
     for item in field.items():
@@ -55,7 +55,7 @@ def amd(field: Field) -> Need:
             )
             continue
         named += "renderD" in match[1]
-        found = Gpu.AMD, max(1, named)
+        found = Gpu.AMD, named or limits.granted
     if found[0] is Gpu.AMD:
         field.note("/dev/kfd and the render nodes of the leased devices, no others")
     return found
@@ -78,7 +78,7 @@ def _reservation(item: Field, limits: Limits) -> Need:
                 elif value.text() == "cdi":
                     value.refuse("compose.cdi", "CDI names devices of the host; reserve by count")
             case "count":
-                count = _count(value)
+                count = _count(value, limits)
             case "device_ids":
                 listed = len(value.texts())
                 value.note("which devices it gets is the lease's choice")
@@ -92,14 +92,14 @@ def _reservation(item: Field, limits: Limits) -> Need:
     return Gpu.NVIDIA, needed
 
 
-def _count(field: Field) -> int:
+def _count(field: Field, limits: Limits) -> int:
     if field.text() == "all":
         field.note(_ALL)
-        return 1
+        return limits.granted
     number = field.number()
     if number == -1:
         field.note(_ALL)
-        return 1
+        return limits.granted
     return 1 if number is None else number
 
 

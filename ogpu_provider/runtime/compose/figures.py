@@ -51,7 +51,7 @@ def runtime(draft: Draft, at: Field) -> None:
 
 
 def amd(draft: Draft, at: Field) -> None:
-    _need(draft, at, devices.amd(at))
+    _need(draft, at, devices.amd(at, draft.limits))
 
 
 def deploy(draft: Draft, at: Field) -> None:

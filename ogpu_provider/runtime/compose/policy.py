@@ -14,7 +14,8 @@ class Limits:
     """Ceilings for each service; sizes in bytes. The author's own figure counts where it is lower.
 
     `private_registries`: images may come from this host's own network; for a devnet. `registries`: those at other ports
-    than 80 and 443 that images may come from, as host:port.
+    than 80 and 443 that images may come from, as host:port. `granted`: so many devices are all of them, to an author
+    who asks for all.
     """
 
     memory: int = 64 * GIB
@@ -26,6 +27,7 @@ class Limits:
     ports: int = 8
     volumes: int = 16
     devices: int = 16
+    granted: int = 1
     retries: int = 5
     tmpfs_mounts: int = 16
     stop_grace: float = 30.0
