@@ -31,7 +31,7 @@ class Diary:
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.facts: list[Fact] = []
-        self.kept: list[Fact] = []
+        self._kept: dict[Fact, None] = {}
         self.broken: Exception | None = None
 
     async def deliver(self, block: Block, facts: Sequence[Fact]) -> None:
@@ -40,10 +40,15 @@ class Diary:
         assert all(fact.origin.block_hash == block.hash for fact in facts)
         self.blocks.append(block)
         self.facts += facts
-        self.kept += [fact for fact in facts if fact not in self.kept]
+        self._kept |= dict.fromkeys(facts)
 
     async def undo(self, ancestor: Block) -> None:
-        self.kept = [fact for fact in self.kept if fact.origin.block_number <= ancestor.number]
+        self._kept = {fact: None for fact in self._kept if fact.origin.block_number <= ancestor.number}
+
+    @property
+    def kept(self) -> list[Fact]:
+        """What was not undone, each once, in the order in which it came."""
+        return list(self._kept)
 
     @property
     def tasks(self) -> list[Address]:
