@@ -135,7 +135,7 @@ def load(
     return Configuration(settings, used, MappingProxyType(origins))
 
 
-TERMS = ("sources", "admission", "price", "breakers", "owner", "execution")
+TERMS = ("sources", "admission", "price", "breakers", "owner", "devices", "execution")
 """Sections that say which work is taken, and on what terms."""
 
 

@@ -21,6 +21,7 @@ from ogpu_provider.scheduler.placement import choose_environment
 from ogpu_provider.scheduler.replay import Duration, Plan, Replay
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.scheduler.seats import Stand, candidate_of
+from ogpu_provider.scheduler.sharing import Sharing
 from ogpu_provider.settings import Settings
 
 UNKNOWN_RUN_S = 10.0
@@ -75,8 +76,19 @@ class Rehearsal:
                 submit_gas=submit or 0,
             ),
             stands=self.stands(),
+            sharing=self.sharing(),
             idle_after=settings.sources.idle_after,
         )
+
+    def sharing(self) -> Sharing | None:
+        """What a source holds of a card by the journal, it takes here; one that holds none takes a whole one."""
+        peaks = Knowledge(
+            Learnt(Key(Fact.PEAK_MEMORY, row.address, card), 1, row.device_memory, (float(row.device_memory),))
+            for row in self.record.served
+            for card in {device.name for device in self.host.devices}
+            if row.device_memory
+        )
+        return policies.sharing(self.settings, peaks)
 
     def gas_known(self) -> bool:
         return self.assessment().gas() is not None
@@ -135,6 +147,7 @@ class Rehearsal:
             params,
             environment,
             devices=len(row.devices) or wanted if row and environment is row.environment else wanted,
+            images=(params.address,) if row and row.device_memory else (),
             refusal=self.refusal(params.address),
             problem=f"{row.code}: {row.reason}" if row and unfit else "",
         )
