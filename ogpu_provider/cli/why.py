@@ -1,14 +1,16 @@
 """`ogpu-provider why`: what decided about a task."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ogpu_provider.cli import journal
+from ogpu_provider.cli.live import daemon_of
 from ogpu_provider.cli.options import AsJson, ConfigFile, TaskName
 from ogpu_provider.cli.past import past
 from ogpu_provider.cli.screen import at, document, facts, printable
-from ogpu_provider.domain.errors import ChainError, ProviderError
+from ogpu_provider.domain.errors import ChainError, ControlError, ProviderError
 from ogpu_provider.domain.history import PastTask
 from ogpu_provider.domain.task import JournalLine, Task, TaskState
 from ogpu_provider.domain.units import Address, coin
@@ -51,11 +53,22 @@ async def why(task: TaskName, /, *, json: AsJson = False, config: ConfigFile = N
             raise
         await _unseen(task, error, config, json=json)
         return
-    line = deciding(row, lines)
+    line, waits = deciding(row, lines), await _waits(row, config)
     if json:
-        document(answer(row, line, judgement(lines)))
+        document(answer(row, line, judgement(lines)) | {"waits": waits or None})
     else:
         _show(row, line, judgement(lines))
+        if waits:
+            print(printable(f"It waits: {waits}"))
+
+
+async def _waits(row: Task, config: Path | None) -> str:
+    """What a live task waits for, by the daemon's word: a card in somebody else's use, say. Empty where none runs."""
+    if not row.state.over:
+        with suppress(ControlError):
+            status = await daemon_of(config).ask("status")
+            return next((live["waits"] or "" for live in status["live"] if live["address"] == row.address), "")
+    return ""
 
 
 def _show(row: Task, line: JournalLine | None, judged: Sequence[Ruling]) -> None:

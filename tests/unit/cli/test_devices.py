@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.store.sqlite import SqliteStore
-from tests.unit.cli.conftest import PROVIDER, Shell
-from tests.unit.control.desk import Counter
+from tests.unit.cli.conftest import DECLINED, LIVE, PROVIDER, Shell
+from tests.unit.control.desk import Counter, Office
 
 Write = Callable[[], None]
 
@@ -81,3 +82,20 @@ def test_without_a_daemon_the_journal_tells_what_is_cordoned(shell: Shell, journ
 def test_on_a_fresh_host(shell: Shell) -> None:
     answer = shell("devices", "--json")
     assert (answer.code, json.loads(answer.out)["cordons"]) == (0, [])
+
+
+def test_why_says_what_a_live_task_waits_for(shell: Shell, journal: Write) -> None:
+    journal()
+    waits = "GPU-1: in use by quake (pid 4242, 5.0 GiB)"
+
+    async def prepare(office: Office) -> None:
+        async def status(_: Mapping[str, Any]) -> dict[str, Any]:
+            return {"live": [{"address": LIVE, "waits": waits}]}
+
+        office.desk.verbs = {**office.desk.verbs, "status": status}
+
+    with Counter(shell.folder / "data", prepare):
+        assert f"It waits: {waits}" in shell("why", LIVE).out
+        assert json.loads(shell("why", LIVE, "--json").out)["waits"] == waits
+        assert json.loads(shell("why", DECLINED, "--json").out)["waits"] is None
+    assert json.loads(shell("why", LIVE, "--json").out)["waits"] is None
