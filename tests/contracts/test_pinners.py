@@ -1,5 +1,6 @@
 """What publishing promises the path: the fake of the tests, and the real client on a real service."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -126,6 +127,23 @@ async def test_gives_up_for_now_after_its_attempts() -> None:
     with pytest.raises(PinError) as caught:
         await service.pin(attempts=3)
     assert (caught.value.code, caught.value.retry, service.calls) == ("pin.unavailable", Retry.LATER, 3)
+
+
+async def test_a_service_that_never_answers_is_given_up_for_now() -> None:
+    asked: list[bytes] = []
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        asked.append(request.content)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def at_once(seconds: float) -> None: ...
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as client:
+        pinner = OgpuPinner("http://pin.test/", client, attempts=2, timeout_s=0.5, sleep=at_once)
+        with pytest.raises(PinError) as caught:
+            await pinner.pin("x", b"{}")
+    assert (caught.value.code, caught.value.retry, len(asked)) == ("pin.unavailable", Retry.LATER, 2)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 302])
