@@ -21,6 +21,7 @@ from ogpu_provider.domain.resources import Device, Host, Lease
 from ogpu_provider.domain.source import Environment, ServedSource, SourceParams
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, Transition
 from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.domain.verdict import Verdict
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.pipeline.book import SourceBook
 
@@ -327,6 +328,10 @@ class Scheduler(Protocol):
         ...
 
     def admit(self, candidate: Candidate) -> Admission: ...
+
+    def in_time(self, candidate: Candidate) -> Verdict:
+        """Whether a task could be done before it expires, whatever else speaks for or against it; takes nothing."""
+        ...
 
     def line(self, now: float) -> list[Address]:
         """Tasks that wait for room; whose turn it is first, first."""

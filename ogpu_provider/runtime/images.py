@@ -121,10 +121,10 @@ class Images:
         return pin.digest if pin else ""
 
     async def left(self, source: Address) -> int:
-        """Compressed bytes of what a source was started with, and what is gone since."""
-        total = 0
+        """Compressed bytes of what a source was started with and is gone since, and of what is pulled for it now."""
+        total = sum(max(0, each.bytes - each.bytes_done) for each in self.pulls().get(source, ()))
         for reference, size in self._needs.get(source, {}).items():
-            if await self._engine.image(reference) is None:
+            if reference not in self._pulls and await self._engine.image(reference) is None:
                 total += size
         return total
 

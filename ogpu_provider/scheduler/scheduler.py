@@ -13,7 +13,7 @@ from ogpu_provider.scheduler.admission import admit
 from ogpu_provider.scheduler.circumstances import Circumstances
 from ogpu_provider.scheduler.ledger import Ledger, LedgerSnapshot, room_on
 from ogpu_provider.scheduler.line import Line, LinePolicy
-from ogpu_provider.scheduler.rules import AdmissionPolicy, judge
+from ogpu_provider.scheduler.rules import AdmissionPolicy, judge, not_expired, time_enough
 from ogpu_provider.scheduler.sharing import Sharing
 from ogpu_provider.scheduler.strangers import FOREIGN
 from ogpu_provider.scheduler.ward import CORDONED
@@ -124,6 +124,12 @@ class HostScheduler:
     def judge(self, candidate: Candidate) -> Verdict:
         """The rules alone, taking nothing: for `why` and `simulate`."""
         return judge(candidate, self._policy, self._assess(candidate))
+
+    def in_time(self, candidate: Candidate) -> Verdict:
+        """The rules about time alone, taking nothing."""
+        now = self._assess(candidate)
+        found = (rule(candidate, self._policy, now) for rule in (not_expired, time_enough))
+        return verdict(tuple(ruling for ruling in found if ruling is not None))
 
     def withheld(self, source: Address) -> str:
         """Why a source's devices take no new work now; empty if they do."""

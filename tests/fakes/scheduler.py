@@ -51,6 +51,9 @@ class FakeScheduler:
             self.leases[holder] = Lease(holder, slots=1, source=candidate.source)
         return Admission(Verdict(), self.leases[holder])
 
+    def in_time(self, candidate: Candidate) -> Verdict:
+        return Verdict()
+
     def line(self, now: float) -> list[Address]:
         return []
 

@@ -33,8 +33,8 @@ async def admit(task: Task, ports: Ports) -> Step:
     if ports.book.paused and not task.obliged:
         text = "the operator has paused this provider: no new task is taken"
         return Transition(TaskState.DECLINED, known, (Reason("provider.paused", text),))
-    if source.state is SourceState.WANTED:
-        return Wait(give_up, f"source {source.name or source.address} is being prepared", known)
+    if source.state is SourceState.WANTED and (task.obliged or not source.environment):
+        return Wait(give_up, _prepared(source), known)
     if not task.function:
         config = await ports.content.get(task.config_url, limit=ports.policy.config_limit)
         function, data, problem = _parse_config(config)
@@ -42,39 +42,55 @@ async def admit(task: Task, ports: Ports) -> Step:
             return Transition(TaskState.DECLINED, known, (problem,))
         task = task.but(function=function, data=data)
         known = _known(task)
+    if source.state is SourceState.WANTED:
+        return await _foresee(task, source, ports, now, give_up)
     return await _decide(task, source, ports, now, give_up)
 
 
-async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, give_up: float) -> Step:
+async def _foresee(task: Task, source: ServedSource, ports: Ports, now: float, give_up: float) -> Step:
+    """While its source is prepared: a task that could not be done in time even so does not wait for that."""
+    candidate = await _candidate(task, source, ports, now)
+    verdict = ports.scheduler.in_time(candidate)
+    if not verdict.accepted:
+        return Transition(TaskState.DECLINED, _known(task), verdict.reasons, rulings=verdict.rulings)
+    return Wait(give_up, _prepared(source), _known(task))
+
+
+def _prepared(source: ServedSource) -> str:
+    return f"source {source.name or source.address} is being prepared"
+
+
+async def _candidate(task: Task, source: ServedSource, ports: Ports, now: float) -> Candidate:
     contract = await ports.runtime.contract(source.address)
     functions = contract.functions if contract else None
     violations: tuple[str, ...] = ()
     if contract and task.function in contract.functions:
         violations = contract.violations(task.function, task.data)
     assert source.params is not None
-    cold = source.state is SourceState.COLD
-    problem = "" if cold or source.state is SourceState.READY else source.reason
+    problem = source.reason if source.state is SourceState.UNFIT else ""
     if not ports.book.paired:
         problem = "the master has removed this provider"
-    admission = ports.scheduler.admit(
-        Candidate(
-            task=task.address,
-            source=task.source,
-            client=source.params.client,
-            obliged=task.obliged,
-            payment=task.payment,
-            expiry=task.expiry,
-            delivery=source.params.delivery,
-            environment=source.environment,
-            function=task.function,
-            functions=functions,
-            violations=violations,
-            source_problem=problem,
-            pull_left=await ports.runtime.pull_left(source.address) if cold else 0,
-            now=now,
-        )
+    return Candidate(
+        task=task.address,
+        source=task.source,
+        client=source.params.client,
+        obliged=task.obliged,
+        payment=task.payment,
+        expiry=task.expiry,
+        delivery=source.params.delivery,
+        environment=source.environment,
+        function=task.function,
+        functions=functions,
+        violations=violations,
+        source_problem=problem,
+        pull_left=await ports.runtime.pull_left(source.address) if functions is None else 0,
+        now=now,
     )
-    known = _known(task)
+
+
+async def _decide(task: Task, source: ServedSource, ports: Ports, now: float, give_up: float) -> Step:
+    admission = ports.scheduler.admit(await _candidate(task, source, ports, now))
+    known, cold = _known(task), source.state is SourceState.COLD
     if not admission.verdict.accepted:
         return Transition(TaskState.DECLINED, known, admission.verdict.reasons, rulings=admission.verdict.rulings)
     if admission.lease is None:
