@@ -11,7 +11,7 @@ from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.domain.week import hours
 from ogpu_provider.pipeline.ports import Policy
 from ogpu_provider.pipeline.pressure import PressurePolicy
-from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.pipeline.wishes import SourcePolicy
 from ogpu_provider.runtime.compose.policy import Limits
 from ogpu_provider.runtime.egress.guard import EgressSettings
 from ogpu_provider.runtime.egress.rules import Policy as Egress

@@ -8,55 +8,26 @@ with a growing pause if the error says that this may help.
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 import structlog
 
 from ogpu_provider.domain.approval import Approval, OnChange
-from ogpu_provider.domain.errors import EngineError, ProviderError, Retry, RpcUnavailable
-from ogpu_provider.domain.project import ProjectSpec
-from ogpu_provider.domain.resources import Device, Lease, source_holder
+from ogpu_provider.domain.errors import ProviderError, Retry, RpcUnavailable
+from ogpu_provider.domain.resources import Lease, source_holder
 from ogpu_provider.domain.source import Environment, ServedSource, SourceParams, SourceState, SourceStatus
 from ogpu_provider.domain.units import Address
-from ogpu_provider.domain.wish import Want, Wish
+from ogpu_provider.domain.wish import Want
 from ogpu_provider.pipeline.approvals import Approvals, NotApproved
 from ogpu_provider.pipeline.documents import SourceDocuments
+from ogpu_provider.pipeline.placing import Placing
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.registration import Registration
+from ogpu_provider.pipeline.rows import SourceRows, Unfit
 from ogpu_provider.pipeline.warmth import Warmth
+from ogpu_provider.pipeline.wishes import SourcePolicy, Wishes
 
 log = structlog.get_logger()
-
-OUT_OF_MEMORY = ("engine.oom", "engine.device_memory")
-
-
-@dataclass(frozen=True, slots=True)
-class SourcePolicy:
-    """Which sources the operator wants: all of them, or a list; never the denied ones. Pauses in seconds.
-
-    `idle_after`, `warm_for`: see Warmth.
-    """
-
-    serve_all: bool = False
-    listed: frozenset[Address] = frozenset()
-    denied: frozenset[Address] = frozenset()
-    retry_pause: float = 15.0
-    retry_pause_max: float = 600.0
-    at_once: int = 2
-    register_timeout: float = 120.0
-    compose_change: OnChange = OnChange.ASK
-    idle_after: float | None = None
-    warm_for: float = 300.0
-
-    def wants(self, source: Address) -> bool:
-        return source not in self.denied and (self.serve_all or source in self.listed)
-
-
-class Unfit(ProviderError):
-    """This host cannot serve the source; trying again helps only when something changes."""
-
-    default_code = "source.unfit"
 
 
 class SourceKeeper:
@@ -79,34 +50,33 @@ class SourceKeeper:
         out_of_memory: Callable[[Address, str], None] = lambda _source, _code: None,
     ) -> None:
         self._looked = looked
-        self._out_of_memory = out_of_memory
         self._ports = ports
         self._policy = policy
         self._approvals = Approvals(ports.journal, policy.compose_change, ports.clock.now)
-        self._on_change = on_change
         self._on_ready = on_ready
         self._busy = busy
-        self._occupied = occupied
-        self._postponed: set[Address] = set()
+        self._rows = SourceRows(ports, on_change)
         self._warmth = Warmth(
             ports.book, ports.clock, engaged or busy, idle_after=policy.idle_after, warm_for=policy.warm_for
         )
+        self._placing = Placing(
+            *(ports, self._rows, self._warmth),
+            again=self.changed,
+            occupied=occupied,
+            out_of_memory=out_of_memory,
+        )
+        self.cool_idle = self._placing.cool_idle
         ports.book.demand = self.demand
         self._wakes: dict[Address, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
         self._documents = SourceDocuments(ports.content)
         self._registration = Registration(ports, timeout=policy.register_timeout)
         self._limit = asyncio.Semaphore(policy.at_once)
-        self._added: set[Address] = set()
-        self._leaving: dict[Address, Want] = {}
+        self._wishes = Wishes(ports.journal, ports.clock, policy)
 
     async def restore(self) -> None:
         """Read our sources from the journal and the devices that running projects hold. Before `run`."""
-        for wish in await self._ports.journal.wishes():
-            if wish.source and wish.want is Want.SERVE:
-                self._added.add(wish.source)
-            elif wish.source:
-                self._leaving[wish.source] = wish.want
+        await self._wishes.restore()
         for row in await self._ports.journal.sources():
             self._ports.book.put(
                 replace(row, state=SourceState.WANTED) if row.state is not SourceState.DROPPED else row
@@ -122,7 +92,7 @@ class SourceKeeper:
             for row in self._ports.book.all():
                 if row.state is not SourceState.DROPPED:
                     self._start(row.address)
-            for address in self._policy.listed | self._added:
+            for address in self._wishes.named:
                 self.want(address)
             if self._policy.serve_all:
                 await self._discover()
@@ -142,7 +112,7 @@ class SourceKeeper:
 
     def want(self, address: Address) -> None:
         """Serve a source from now on (again). A denied one stays out, and one that the operator removed."""
-        if address in self._policy.denied or address in self._leaving:
+        if self._wishes.forbids(address):
             return
         row = self._ports.book.get(address)
         if row is None or row.state is SourceState.DROPPED:
@@ -151,10 +121,7 @@ class SourceKeeper:
 
     async def add(self, address: Address) -> None:
         """The operator wants it, whatever the settings list. Raises Unfit (`source.denied`)."""
-        if address in self._policy.denied:
-            raise Unfit(f"{address} is in sources.deny", code="source.denied", remedy="take it out of the settings")
-        await self._ports.journal.wish(Wish(address, Want.SERVE, self._ports.clock.now()))
-        if self._leaving.pop(address, None) and (row := self._ports.book.get(address)):
+        if await self._wishes.add(address) and (row := self._ports.book.get(address)):
             self._ports.book.put(replace(row, state=SourceState.WANTED, code="", reason=""))
         self.want(address)
 
@@ -163,18 +130,16 @@ class SourceKeeper:
 
         The registration stays unless `unregister`; then it is undone after the last response was sent.
         """
-        want = Want.UNREGISTER if unregister else Want.LEAVE
-        await self._ports.journal.wish(Wish(address, want, self._ports.clock.now()))
-        self._leaving[address] = want
-        self._added.discard(address)
+        await self._wishes.leave(address, unregister=unregister)
         text = "the operator removed it; what was accepted is finished first"
-        await self._put(replace(self._row(address), state=SourceState.UNFIT, code="source.leaving", reason=text))
+        await self._rows.put(
+            replace(self._rows.of(address), state=SourceState.UNFIT, code="source.leaving", reason=text)
+        )
         self._start(address)
 
     def leaving(self) -> int:
         """Sources that were registered when the operator had enough of them, and may be so still."""
-        wanted = [address for address, want in self._leaving.items() if want is Want.UNREGISTER]
-        return sum(self._row(address).state is not SourceState.DROPPED for address in wanted)
+        return sum(self._rows.of(each).state is not SourceState.DROPPED for each in self._wishes.unregistering)
 
     async def approve(
         self,
@@ -201,17 +166,17 @@ class SourceKeeper:
 
     def retry(self, address: Address) -> None:
         """Look again now, whatever pause was meant. Raises Unfit (`source.not_served`)."""
-        if self._row(address).state is SourceState.DROPPED or address not in self._wakes:
+        if self._rows.of(address).state is SourceState.DROPPED or address not in self._wakes:
             raise Unfit(f"{address} is not served here", code="source.not_served", remedy="add it")
         self._ports.runtime.forgive(address)
-        if self._row(address).state is SourceState.COLD:
+        if self._rows.of(address).state is SourceState.COLD:
             self._warmth.demand(address)
         self.changed(address)
 
     def finished(self, address: Address) -> None:
         """One of its tasks is over: a source that is being left may be rid of its last."""
         self._warmth.used(address)
-        own = address in self._leaving or address in self._postponed
+        own = self._wishes.leaving(address) or self._placing.postponed(address)
         for waiting in (*self._warmth.demands, *([address] if own else ())):
             self.changed(waiting)
 
@@ -220,13 +185,6 @@ class SourceKeeper:
         if self._warmth.demand(address):
             log.info("source_demanded", source=address)
             self.changed(address)
-
-    async def cool_idle(self, reason: str, device: str = "") -> Address | None:
-        """The source without work for longest goes down, of those on a device if one is named; None: none may."""
-        cold = self._warmth.for_memory(device)
-        if cold is not None:
-            await self._cool(cold, reason)
-        return cold
 
     def _start(self, address: Address) -> None:
         if wake := self._wakes.get(address):
@@ -300,18 +258,18 @@ class SourceKeeper:
     async def _try_to_serve(self, address: Address) -> ProviderError | None:
         try:
             async with self._limit:
-                await (self._leave(address) if address in self._leaving else self._serve(address))
+                await (self._leave(address) if self._wishes.leaving(address) else self._serve(address))
         except RpcUnavailable as error:  # says nothing about the source: it stays what it is
             log.warning("source_unread", source=address, code=error.code, error=str(error))
             return error
         except ProviderError as error:
-            row = self._row(address)
+            row = self._rows.of(address)
             if row.state is not SourceState.DROPPED:
                 later = error.code == "capacity.devices" and self._warmth.demanded(address)
                 state = SourceState.COLD if later else SourceState.UNFIT
                 if not later:
                     self._warmth.met(address)
-                await self._put(replace(row, state=state, code=error.code, reason=str(error)))
+                await self._rows.put(replace(row, state=state, code=error.code, reason=str(error)))
                 log.warning("source_unfit", source=address, code=error.code, reason=str(error), remedy=error.remedy)
             return error
         return None
@@ -322,148 +280,54 @@ class SourceKeeper:
             if not self._busy(address):
                 await self._drop(address, "source.inactive", "its client has set it inactive")
             return
-        if self._row(address).state is SourceState.COLD and not self._warmth.demanded(address):
+        if self._rows.of(address).state is SourceState.COLD and not self._warmth.demanded(address):
             return
         registered = await self._ports.chain.registered_environment(address)
         environment = registered or self._ports.scheduler.choose_environment(params.environments)
         if environment is None or environment not in self._ports.scheduler.host.environments:
             raise Unfit(_no_environment(params, registered), code="environment.none")
-        row = replace(self._row(address), params=params, environment=environment, registered=bool(registered))
+        row = replace(self._rows.of(address), params=params, environment=environment, registered=bool(registered))
         name, compose = await self._documents.fetch(row, params, environment)
         digest = hashlib.sha256(compose).hexdigest()
         row = replace(row, name=name, compose_sha256=digest)
-        if not (self._row(address).state is SourceState.READY and self._row(address).compose_sha256 == digest):
+        if not (self._rows.of(address).state is SourceState.READY and self._rows.of(address).compose_sha256 == digest):
             row = replace(row, state=SourceState.WANTED, code="", reason="")
-            await self._put(row)
+            await self._rows.put(row)
         waived = await self._approvals.waived(
             address, digest, lambda waived: self._ports.runtime.images(compose, environment, waived)
         )
-        await self._make_room(address)
-        if await self._postpone(row, environment, compose, waived):
+        await self._placing.make_room(address)
+        if await self._placing.postpone(row, environment, compose, waived):
             return
-        devices = await self._bring_up(row, environment, compose, waived)
-        if not registered and address not in self._leaving:
+        devices = await self._placing.bring_up(row, environment, compose, waived)
+        if not registered and not self._wishes.leaving(address):
             await self._registration.make(address, environment)
-        if self._row(address).state is SourceState.DROPPED or address in self._leaving:
+        if self._rows.of(address).state is SourceState.DROPPED or self._wishes.leaving(address):
             return
-        if self._row(address).state is not SourceState.READY:
+        if self._rows.of(address).state is not SourceState.READY:
             self._warmth.used(address)
         self._warmth.met(address)
         ready = replace(row, state=SourceState.READY, registered=True, devices=devices, code="", reason="")
-        await self._put(replace(ready, device_memory=self._ports.scheduler.share(address)))
+        await self._rows.put(replace(ready, device_memory=self._ports.scheduler.share(address)))
         log.info("source_ready", source=address, name=row.name, environment=environment.label, devices=devices)
         await self._on_ready(address)
 
-    async def _postpone(
-        self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
-    ) -> bool:
-        """Whether other containers than those that run are wanted, and tasks are in these: they are finished first."""
-        spec = ProjectSpec(row.address, environment, compose, (), waived)
-        if not (self._occupied(row.address) and self._ports.runtime.replaces(spec)):
-            self._postponed.discard(row.address)
-            return False
-        if row.address not in self._postponed:
-            self._postponed.add(row.address)
-            text = "other containers than those that run are wanted; the tasks in these are finished first"
-            await self._put(replace(row, state=SourceState.WANTED, code="source.finishing", reason=text))
-        return True
-
-    async def _bring_up(
-        self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
-    ) -> tuple[str, ...]:
-        devices = await self._lease(row, environment, compose, waived)
-        share = self._ports.scheduler.share(row.address)
-        if devices and (share or row.device_memory):  # known of before its containers are there, and need it
-            ids = tuple(device.id for device in devices)
-            await self._put(replace(self._row(row.address), devices=ids, device_memory=share))
-        try:
-            await self._ports.runtime.up(ProjectSpec(row.address, environment, compose, devices, waived))
-        except ProviderError:
-            self._ports.scheduler.release(source_holder(row.address))
-            raise
-        return tuple(device.id for device in devices)
-
-    async def _lease(
-        self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
-    ) -> tuple[Device, ...]:
-        """Raises Unfit (`capacity.devices`)."""
-        need = await self._ports.runtime.device_need(compose, environment, waived, row.address)
-        images = await self._ports.runtime.device_images(row.address, compose, environment, waived) if need else ()
-        grant = partial(self._ports.scheduler.grant_devices, row.address, environment, need, images)
-        devices = grant()
-        if devices is None and await self._narrow():
-            devices = grant()
-        while devices is None and (cold := self._warmth.for_devices(environment)):
-            await self._cool(cold, f"it was idle, and its devices went to {row.address}")
-            devices = grant()
-        if devices is None:
-            text = f"needs {need} free {environment.label} device(s)"
-            raise Unfit(text, code="capacity.devices", retry=Retry.LATER)
-        return devices
-
-    async def _narrow(self) -> bool:
-        """Sources that hold a whole device keep what they are known to need; whether any of them left something."""
-        changed = False
-        for row in self._ports.book.all():
-            share = self._ports.scheduler.share(row.address) if row.devices else 0
-            if share != row.device_memory:
-                changed = True
-                await self._put(replace(row, device_memory=share))
-        return changed
-
-    async def _make_room(self, address: Address) -> None:
-        """One that ran out of memory while it holds a device goes down at once, and comes back after a pause.
-
-        Raises that EngineError.
-        """
-        try:
-            await self._ports.runtime.health(address)
-        except EngineError as error:
-            if error.code not in OUT_OF_MEMORY or not self._row(address).devices:
-                return
-            self._out_of_memory(address, error.code)
-            await self._put(replace(self._row(address), state=SourceState.UNFIT, code=error.code, reason=str(error)))
-            await self._ports.runtime.down(address)
-            self._ports.scheduler.release(source_holder(address))
-            await self._put(replace(self._row(address), devices=()))
-            raise
-
-    async def _cool(self, address: Address, reason: str) -> None:
-        """Its project goes down and its devices are free; it comes up again for a task."""
-        await self._put(
-            replace(self._row(address), state=SourceState.COLD, code="source.cooled", reason=reason, devices=())
-        )
-        log.info("source_cooled", source=address, reason=reason)
-        await self._ports.runtime.down(address)
-        self._ports.scheduler.release(source_holder(address))
-        for waiting in self._warmth.demands:
-            self.changed(waiting)
-
     async def _leave(self, address: Address) -> None:
         if self._busy(address):
-            raise Unfit(self._row(address).reason, code="source.leaving", retry=Retry.LATER)
-        await self._ports.runtime.down(address)
-        self._ports.scheduler.release(source_holder(address))
-        if self._leaving.get(address) is Want.UNREGISTER and await self._ports.chain.registered_environment(address):
+            raise Unfit(self._rows.of(address).reason, code="source.leaving", retry=Retry.LATER)
+        await self._placing.take_down(address)
+        if self._wishes.leaving(address) is Want.UNREGISTER and await self._ports.chain.registered_environment(address):
             await self._registration.undo(address)
-            self._ports.book.put(replace(self._row(address), registered=False))
-        if address in self._leaving:
+            self._ports.book.put(replace(self._rows.of(address), registered=False))
+        if self._wishes.leaving(address):
             await self._drop(address, "source.left", "the operator removed it")
 
     async def _drop(self, address: Address, code: str, reason: str) -> None:
-        await self._put(replace(self._row(address), state=SourceState.DROPPED, code=code, reason=reason, devices=()))
+        await self._rows.put(
+            replace(self._rows.of(address), state=SourceState.DROPPED, code=code, reason=reason, devices=())
+        )
         log.warning("source_dropped", source=address, code=code, reason=reason)
-        await self._ports.runtime.down(address)
-        self._ports.scheduler.release(source_holder(address))
-
-    def _row(self, address: Address) -> ServedSource:
-        return self._ports.book.get(address) or ServedSource(address, SourceState.WANTED)
-
-    async def _put(self, row: ServedSource) -> None:
-        row = replace(row, updated_at=self._ports.clock.now())
-        self._ports.book.put(row)
-        await self._ports.journal.save_source(row)
-        self._on_change(row.address)
+        await self._placing.take_down(address)
 
 
 def _no_environment(params: SourceParams, registered: Environment | None) -> str:

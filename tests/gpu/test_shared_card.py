@@ -138,7 +138,7 @@ async def bench(host: Host, image: str, machine: Machine) -> AsyncIterator[Bench
     async with running(outside, slots=4, host=read, sharing=Sharing(knowledge)) as daemon:
         metering = Metering(clock, outside.runtime, Lessons(outside.journal, clock, knowledge), daemon.scheduler)  # type: ignore[arg-type]
         daemon.conductor._observe = metering.moved
-        daemon.keeper._out_of_memory = metering.out_of_memory
+        daemon.keeper._placing._out_of_memory = metering.out_of_memory
         services = [asyncio.ensure_future(metering.run()), asyncio.ensure_future(_hear(daemon, host))]
         yield Bench(outside, daemon, host, machine, inventory, metering, knowledge, (sources[0], sources[1]))
         for service in services:

@@ -15,7 +15,7 @@ from ogpu_provider.domain.task import Task
 from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.pipeline.concerns import Concerns
 from ogpu_provider.pipeline.ports import Policy
-from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.pipeline.wishes import SourcePolicy
 from tests.fakes.clock import BriskClock
 from tests.fakes.runtime import Script
 from tests.integration.chain.host import ME, Host

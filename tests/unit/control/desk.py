@@ -26,7 +26,7 @@ from ogpu_provider.domain.resources import Device, Host
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.pipeline.orders import Orders
-from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.pipeline.wishes import SourcePolicy
 from ogpu_provider.scheduler.health import HealthPolicy
 from ogpu_provider.scheduler.inventory import Inventory
 from ogpu_provider.scheduler.reading import DeviceReading, Gauges, GpuProcess, Reading

@@ -91,7 +91,7 @@ async def bench(peaks: Mapping[int, int], answers: bool = False) -> AsyncIterato
         lessons = Lessons(outside.journal, outside.clock, knowledge)
         metering = Metering(outside.clock, containers, lessons, daemon.scheduler)
         daemon.conductor._observe = metering.moved
-        daemon.keeper._out_of_memory = metering.out_of_memory
+        daemon.keeper._placing._out_of_memory = metering.out_of_memory
         containers.daemon = daemon
         service = asyncio.ensure_future(metering.run())
         await settle()

@@ -18,7 +18,8 @@ from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.ports import Policy, Ports, Sender
 from ogpu_provider.pipeline.results import ResultSink
-from ogpu_provider.pipeline.sources import SourceKeeper, SourcePolicy
+from ogpu_provider.pipeline.sources import SourceKeeper
+from ogpu_provider.pipeline.wishes import SourcePolicy
 from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
 from ogpu_provider.scheduler.circumstances import Circumstances
 from ogpu_provider.scheduler.line import LinePolicy

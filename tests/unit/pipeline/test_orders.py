@@ -11,7 +11,7 @@ from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want
 from ogpu_provider.pipeline.orders import Left, Orders
-from ogpu_provider.pipeline.sources import Unfit
+from ogpu_provider.pipeline.rows import Unfit
 from tests.fakes.chain import US
 from tests.fakes.clock import settle
 from tests.unit.pipeline.stage import Daemon, Outside, running, serving

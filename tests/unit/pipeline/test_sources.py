@@ -13,7 +13,7 @@ from ogpu_provider.domain.source import Environment, SourceState
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.approvals import NotApproved
-from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.pipeline.wishes import SourcePolicy
 from tests.fakes.clock import settle
 from tests.fakes.runtime import REFUSED, WAIVABLE, Script
 from tests.unit.pipeline.stage import COMPOSE, METADATA, Daemon, Outside, running, serving
