@@ -177,6 +177,21 @@ async def test_one_that_runs_out_of_memory_is_paused_alone_and_its_part_of_the_c
         assert b.state(well) == (SourceState.READY, "")
 
 
+async def test_one_whose_container_ran_out_of_main_memory_is_paused_too_and_may_share_again() -> None:
+    async with bench({0: 10, 1: 12}) as b:
+        ill, well = b.sources
+        error = EngineError("app ended: out of memory", code="engine.oom", retry=Retry.LATER)
+        b.outside.runtime.scripts[ill].fails["health"] = [error]
+        b.daemon.keeper.changed(ill)
+        await settle()
+        assert b.outside.runtime.stopped == [ill]
+        assert b.state(ill) == (SourceState.UNFIT, "engine.oom")
+        assert b.leases == {source_holder(well): 12 * GIB}
+        await b.outside.clock.advance(20)
+        assert b.state(ill) == (SourceState.READY, "")
+        assert b.leases == {source_holder(ill): 10 * GIB, source_holder(well): 12 * GIB}
+
+
 async def test_readings_come_faster_while_a_task_runs_on_a_card_and_at_once_when_one_begins() -> None:
     async with bench({0: 10, 1: 12}) as b:
         waits = asyncio.ensure_future(b.metering.pause(10))
