@@ -185,6 +185,7 @@ async def running(
     policy: Policy | None = None,
     admission: AdmissionPolicy | None = None,
     sources: SourcePolicy | None = None,
+    looked: asyncio.Event | None = None,
     knowledge: Knowledge | None = None,
     assess: Callable[[Candidate], Circumstances] | None = None,
     sharing: Sharing | None = None,
@@ -227,6 +228,7 @@ async def running(
         on_change=conductor.nudge_source,
         on_ready=ready,
         busy=conductor.busy,
+        looked=looked,
         engaged=conductor.engaged,
         occupied=conductor.occupied,
     )
