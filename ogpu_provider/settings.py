@@ -160,7 +160,7 @@ class Price(Section):
         86_400.0, description="Seconds after which an unchanged coin_price_file is reported as stale."
     )
     watts: float = Field(
-        0.0, ge=0, le=100_000, description="Watts that one task draws, until its energy was metered on an NVIDIA card."
+        0.0, ge=0, le=100_000, description="Watts that one task draws, until its energy was metered by a card."
     )
     per_hour: CoinAmount = Field(0, description='Rate for an hour of a task\'s run, in coin: "0.5".')
     bid: str = Field(
