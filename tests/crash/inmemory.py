@@ -17,11 +17,15 @@ from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.task import ResultOutcome, Task, TaskState
 from ogpu_provider.domain.units import Address, Wei
+from ogpu_provider.pipeline.census import Census
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from tests.fakes.chain import US
 from tests.fakes.clock import settle
 from tests.fakes.mempool import GWEI, FakeMempool, FakeSigner, PoolTx
 from tests.unit.pipeline.stage import CONFIG, Daemon, Outside, WokenSender, running
+
+CENSUS_S = 30.0
+"""Seconds between two readings of open tasks from contract state; a quiet daemon makes one of five."""
 
 
 class OurSigner(FakeSigner):
@@ -76,11 +80,14 @@ class Whole:
             assert isinstance(daemon.ports.sender, WokenSender)
             daemon.ports.sender.true = sender
             living = Living(self, daemon, sender, asyncio.ensure_future(sender.run()))
+            census = Census(daemon.ports, daemon.conductor, daemon.intake, pause=CENSUS_S)
+            daemon.services.append(asyncio.ensure_future(census.run()))
             try:
                 yield living
             finally:
-                living.sending.cancel()
-                await asyncio.gather(living.sending, return_exceptions=True)
+                for service in (living.sending, daemon.services[-1]):
+                    service.cancel()
+                await asyncio.gather(living.sending, daemon.services[-1], return_exceptions=True)
 
     async def is_present(self, intent: Intent) -> bool:
         view = await self.outside.chain.standing(intent.subject)

@@ -14,6 +14,9 @@
     I11  no secret in any output                         (below)
     I12  every task that was told of has its row, once   journal       `_none_missed`
 
+Blocks whose logs are lost are no part of what was told: their tasks are found in contract state, which the state
+machine asserts itself when it is calm.
+
 Nothing here holds a key, so I11 has its own tests: tests/security/test_key_canary.py, and the auditor's check in the
 crash tests (tests/auditor), which looks for all of these from outside, beside a real chain and real containers.
 """

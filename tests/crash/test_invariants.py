@@ -25,7 +25,7 @@ from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import COIN, Address, Wei
 from ogpu_provider.scheduler.rules import AdmissionPolicy
-from tests.crash.inmemory import Living, Whole
+from tests.crash.inmemory import CENSUS_S, Living, Whole
 from tests.crash.promises import MovesKept, broken, look, served_again
 from tests.crash.test_matrix import IN_MEMORY
 from tests.fakes.clock import settle
@@ -37,6 +37,8 @@ from tests.unit.pipeline.stage import COMPOSE, CONFIG, Outside
 LASTS = 600
 GRACE = 120
 """Seconds in which a project that ended by itself is found and started again."""
+FOUND_S = GRACE + 6 * CENSUS_S
+"""Seconds in which a task whose log was lost is found in contract state."""
 SLOTS = 3
 FLOOR = COIN // 10
 PAYMENTS = st.sampled_from([COIN, COIN, COIN, FLOOR, FLOOR - 1])
@@ -72,6 +74,8 @@ class Provider(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.faults: list[str] = []
         self.sources: list[Address] = []
+        self.unheard: dict[Address, float] = {}
+        """Until when they may be done."""
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         self.loop.run_until_complete(work)
@@ -101,6 +105,16 @@ class Provider(RuleBasedStateMachine):
         self.whole.tasks.append(fact.task)
         block, facts = self.whole.mine()
         self.history.append((block, [*facts, fact]))
+        self.do(self._deliver())
+
+    @rule(lasts=st.sampled_from([LASTS, 60]))
+    def publish_unheard(self, lasts: int) -> None:
+        """The logs of a block are lost: that of a task, and those of our transactions in it."""
+        fact = self.whole.outside.chain.publish_task(self.sources[0], config_url=CONFIG, lasts=lasts)
+        self.whole.tasks.append(fact.task)
+        self.unheard[fact.task] = self.whole.outside.clock.now() + lasts
+        block, _ = self.whole.mine()
+        self.history.append((block, []))
         self.do(self._deliver())
 
     @rule(blocks=st.integers(1, 4))
@@ -208,6 +222,7 @@ class Provider(RuleBasedStateMachine):
         """Nothing fails any more: every task ends, and nothing stays in flight."""
         whole, journal = self.whole, self.whole.outside.journal
         self.faults, whole.node.base_fee = [], GWEI
+        calm_at = whole.outside.clock.now()
         whole.outside.runtime.scripts[self.sources[0]].answers = True
         for _ in range(150):
             assert self.living is not None
@@ -217,13 +232,16 @@ class Provider(RuleBasedStateMachine):
             self.history.append(whole.mine())
             await self._deliver()
             await whole.outside.clock.advance(10)
-            if not await journal.live() and not await journal.open_intents():
+            counted = whole.outside.clock.now() > calm_at + FOUND_S
+            if counted and not await journal.live() and not await journal.open_intents():
                 break
         await whole.outside.clock.advance(GRACE)
         seen = await look(whole, self.history)
         assert broken(seen) == {}
         assert list(served_again(seen)) == []
         assert await journal.open_intents() == []
+        for task, until in self.unheard.items():
+            assert until < calm_at + FOUND_S or await journal.task(task), "I12: a lost log costs time, not a task"
         for task in whole.tasks:
             row = await journal.task(task)
             assert row is None or row.state.over, (row.state, row.code)
