@@ -36,7 +36,7 @@ class Machine:
 
     def __init__(self, directory: Path, library: Path) -> None:
         self._libraries, self._script, self._built = directory / "lib", directory / "script", library
-        self.dev = directory / "dev"
+        self.dev = directory / "nvidia-dev"
         self.dev.mkdir()
         self._libraries.mkdir()
         # Hides a real library: the loader stops at the first file of the name, and this is none.

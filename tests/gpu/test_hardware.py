@@ -4,6 +4,8 @@ What a look at the host leads to: for the ledger of leases, for sources that wai
 """
 
 import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -23,7 +25,7 @@ from ogpu_provider.store.memory import MemoryStore
 from tests.crash.inmemory import Whole, audit
 from tests.fakes.clock import FakeClock
 from tests.fakes.runtime import FakeRuntime
-from tests.gpu.machine import Machine
+from tests.gpu.machine import AmdTree, Machine
 from tests.unit.pipeline.stage import CONFIG
 
 GIB = 1 << 30
@@ -197,8 +199,6 @@ async def test_a_restart_keeps_cordons(bench: Bench) -> None:
 
 async def test_the_owners_game_takes_its_card_out_of_use_while_it_runs(bench: Bench) -> None:
     """This test is the game; the container's process is ours."""
-    import os
-
     game, desktop, ours = f"draw|{os.getpid()}|{6 * GIB}", f"draw|1|{GIB // 4}", f"proc|4343|{4 * GIB}"
     bench.runtime.pids = {4343}
     await bench.look(FIRST, desktop, SECOND)
@@ -245,6 +245,66 @@ async def test_leases_are_held_against_what_runs_at_each_look(bench: Bench) -> N
         source_holder(B): ("GPU-2",)
     }
     assert set(bench.keeper.changes) == {A, B}
+
+
+@pytest.fixture
+async def amd(amd_tree: AmdTree, machine: Machine) -> AsyncIterator[Bench]:
+    """The same over the kernel's files for AMD cards."""
+    made = Bench(machine, Settings(admission=AdmissionRules(cpu_slots=4)))
+    await made.probe.aclose()
+    made.probe = Probe(
+        "amd", made.clock, deadline=PLENTY, sys_root=amd_tree.sys, dev_root=amd_tree.dev, proc_root=amd_tree.proc
+    )
+    await made.restart()
+    yield made
+    await made.probe.aclose()
+
+
+AMD_FIRST, AMD_SECOND = "0000:03:00.0", "0000:83:00.0"
+VRAM = {"mem_info_vram_total": str(24 * GIB), "mem_info_vram_used": "0"}
+
+
+async def test_an_amd_card_is_cordoned_for_what_its_files_say_and_given_back(amd: Bench, amd_tree: AmdTree) -> None:
+    first = amd_tree.add(0, AMD_FIRST, render=128, **VRAM)
+    amd_tree.add(1, AMD_SECOND, render=129, **VRAM)
+    assert await amd.look() == {AMD_FIRST: [], AMD_SECOND: []}
+    amd_tree.instruments(first, ras__umc_err_count="ue: 1\nce: 9")
+    assert await amd.look() == {AMD_FIRST: ["gpu.cordoned"], AMD_SECOND: []}
+    await amd.clock.leap(600)
+    await amd.hardware.ward.retest()
+    assert amd.runtime.tested == [AMD_FIRST]
+    assert await amd.look() == {AMD_FIRST: [], AMD_SECOND: []}
+    amd_tree.instruments(first, hwmon__temp1_input="110000", hwmon__temp1_crit="100000")
+    await amd.look()
+    await amd.clock.leap(60)
+    assert await amd.look() == {AMD_FIRST: ["gpu.cordoned"], AMD_SECOND: []}
+    assert [cordon.reason.code for cordon in amd.hardware.ward.standing] == ["gpu.thermal"]
+
+
+async def test_an_amd_card_that_cannot_be_read_is_lost_and_one_that_is_taken_out_is_not(
+    amd: Bench, amd_tree: AmdTree
+) -> None:
+    first = amd_tree.add(0, AMD_FIRST, render=128, **VRAM)
+    second = amd_tree.add(1, AMD_SECOND, render=129, **VRAM)
+    await amd.look()
+    shutil.rmtree(second)
+    assert await amd.look() == {AMD_FIRST: []}
+    assert not amd.hardware.ward.standing
+    (first / "mem_info_vram_total").rename(first / "away")
+    assert await amd.look() == {}
+    assert [(each.card, each.reason.code) for each in amd.hardware.ward.standing] == [(AMD_FIRST, "gpu.lost")]
+    (first / "away").rename(first / "mem_info_vram_total")
+    assert await amd.look() == {AMD_FIRST: ["gpu.cordoned"]}
+
+
+async def test_somebody_who_computes_on_an_amd_card_takes_it_out_of_use(amd: Bench, amd_tree: AmdTree) -> None:
+    amd_tree.add(0, AMD_FIRST, render=128, **VRAM)
+    amd_tree.computes(1, 100, 0x300)
+    assert await amd.look() == {AMD_FIRST: []}
+    amd_tree.computes(1, 100, 0x300, **{f"pid{os.getpid()}": 2 * GIB})
+    assert await amd.look() == {AMD_FIRST: ["gpu.foreign"]}
+    amd.runtime.pids = {os.getpid()}
+    assert await amd.look() == {AMD_FIRST: []}
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ from ogpu_provider.domain.source import Environment, SourceState
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
-from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.pipeline.wishes import SourcePolicy
 from tests.fakes.clock import settle
 from tests.fakes.runtime import Script
 from tests.unit.pipeline.stage import COMPOSE, METADATA, Daemon, Outside, running, serving
