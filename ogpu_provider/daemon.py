@@ -266,6 +266,7 @@ class Daemon:
                     group.create_task(self._runtime.tag_watch.run(), name="tags")
                 group.create_task(self._conductor.run(), name="conductor")
                 await self._conductor.started()
+                self._metering.resume(await self.ports.journal.live())
                 group.create_task(self._sender.run(), name="sender")
                 group.create_task(watcher.run(), name="watcher")
                 group.create_task(self._keeper.run(), name="sources")

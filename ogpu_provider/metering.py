@@ -1,7 +1,7 @@
 """What sources take of their cards, as seen while they work: memory, energy, and who had too little."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -72,6 +72,11 @@ class Metering:
         finally:
             for wait in waits:
                 wait.cancel()
+
+    def resume(self, tasks: Iterable[Task]) -> None:
+        """After a start: tasks that are in containers already. What they drew before is not known."""
+        self._running |= {task.address: task for task in tasks if task.state is TaskState.EXECUTING}
+        self._running = {address: task for address, task in self._running.items() if self._devices(task.source)}
 
     def moved(self, task: Task, before: TaskState) -> None:
         """A task made a step."""

@@ -91,6 +91,8 @@ class Placing:
             await self.cool(cold, f"it was idle, and its devices went to {row.address}")
             devices = grant()
         if devices is None:
+            if row.device_memory and not self._occupied(row.address):  # it shared a device, and may not any more
+                await self.take_down(row.address)
             text = f"needs {need} free {environment.label} device(s)"
             raise Unfit(text, code="capacity.devices", retry=Retry.LATER)
         return devices

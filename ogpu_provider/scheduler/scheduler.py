@@ -69,7 +69,7 @@ class HostScheduler:
         self._images[source] = images
         others = self._ledger.by_device(besides=holder)
         beside = {d.id for d in self.host.devices if d.id in others and count == 1 and self._fits(source, d, others)}
-        if held and held.memory and count == 1 and same:
+        if held and held.memory and count == 1 and same and self._sharing:
             beside |= others.keys() & set(held.devices)  # what runs stays, also where it was seen to need more
         devices = placement.choose_devices(
             self.host,

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ogpu_provider.domain.errors import EngineError, Retry
 from ogpu_provider.domain.learnt import Fact, Key, Knowledge
@@ -110,6 +110,40 @@ async def test_peaks_that_fit_put_two_sources_on_one_card_and_the_journal_knows_
     async with running(outside, slots=4, host=Host(4, (CARD,)), sharing=Sharing(Knowledge())) as again:
         found = {lease.holder: lease.memory for lease in again.scheduler.snapshot().leases if lease.devices}
         assert found == before, "restored leases equal the live ones, whatever is known of peaks"
+
+
+async def test_an_operator_who_wants_no_sharing_any_more_gets_a_card_for_one() -> None:
+    async with bench({0: 10, 1: 12}) as b:
+        assert [b.state(source)[0] for source in b.sources] == [SourceState.READY] * 2
+        outside, sources = b.outside, b.sources
+    async with running(outside, slots=4, host=Host(4, (CARD,))) as again:
+        await settle()
+        await outside.clock.advance(60)
+        rows = [again.ports.book.get(source) for source in sources]
+        assert sorted((row.state, row.code) for row in rows if row) == [
+            (SourceState.READY, ""),
+            (SourceState.UNFIT, "capacity.devices"),
+        ]
+        [lease] = [lease for lease in again.scheduler.snapshot().leases if lease.devices]
+        assert lease.memory == 0
+
+
+async def test_after_a_restart_what_is_in_containers_is_listened_to_and_its_energy_is_not_guessed() -> None:
+    async with bench({0: 10, 1: 12}) as b:
+        task = await b.daemon.publish(b.sources[0])
+        await b.daemon.mine()
+        row = await b.daemon.task(task)
+        again = Metering(
+            b.outside.clock, b.containers, Lessons(b.outside.journal, b.outside.clock, b.knowledge), b.daemon.scheduler
+        )
+        again.resume([row])
+        b.containers.short.add(b.sources[0])
+        await again._listen()
+        assert b.containers.short == set()
+        await again.look(b.reading(100.0))
+        again.moved(replace(row, state=TaskState.PRODUCED), TaskState.EXECUTING)
+        await again.look(b.reading(900.0))
+        assert b.knowledge.get(Fact.ENERGY, b.sources[0], "f") is None
 
 
 async def test_peaks_that_do_not_fit_or_are_not_known_leave_the_second_waiting() -> None:
