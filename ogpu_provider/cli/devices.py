@@ -88,7 +88,7 @@ async def _look(config: Path | None) -> dict[str, Any]:
     async with journal.if_any(settings) as reader:
         cordons = await reader.cordons() if reader else []
     found = devices_document(time.time(), inventory.host, inventory.found, inventory.problems, cordons)
-    return found | {"running": False}
+    return found | {"running": False, "looked": True}
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -112,7 +112,9 @@ def _show(found: dict[str, Any]) -> None:
         print(printable(f"    {one['code']}: {one['reason']}{outlook}"))
     for problem in found["problems"]:
         print(printable(f"- {problem['code']}: {problem['text']}"))
-    if not found["devices"] and not found["problems"]:
+    if not found["looked"]:
+        print("the devices have not been read yet: the driver has not answered since the daemon's start")
+    elif not found["devices"] and not found["problems"]:
         print("no GPU")
 
 

@@ -44,7 +44,7 @@ class DeviceDesk:
             cordons,
             snapshot=self._scheduler.snapshot(),
             outlooks={cordon.card: self._ward.outlook(cordon) for cordon in cordons},
-        )
+        ) | {"looked": self._inventory.looks > 0}
 
     async def _cordon(self, args: Mapping[str, Any]) -> dict[str, Any]:
         text = str(args.get("reason") or "")[:_LONGEST] or "the operator took it out of use"

@@ -71,6 +71,8 @@ class Health:
         self._tolerated = set(tolerated)
         self._counted = set(counted)
         self._names: dict[str, str] = {}
+        self._told: tuple[Reason, ...] = ()
+        self._missing: dict[str, str] = {}
         self._errors: dict[str, int] = {}
         self._since: dict[tuple[str, str], float] = {}
         self._lasting: dict[str, dict[str, str]] = {}
@@ -103,22 +105,28 @@ class Health:
         self._lasting.get(card, {}).pop(code, None)
 
     def _lost(self, cards: Mapping[str, DeviceReading], problems: Sequence[Reason]) -> list[Ailment]:
-        """A reading says that a card is lost, not which: those that were there before are."""
-        told = [problem for problem in problems if problem.code in LOST]
-        gone = [card for card in self._names if card not in cards]
-        for card in gone:
-            if not told:  # taken out of the host, not ill
+        """A reading says that a card is lost, not which: one that went when that was first said. Without such a word it
+        was taken out of the host, and is not ill.
+        """
+        told = tuple(problem for problem in problems if problem.code in LOST)
+        news = [problem.text for problem in told if problem not in self._told]
+        self._told = told
+        for card in self._missing.keys() & cards.keys():
+            del self._missing[card]
+        for card in [card for card in self._names if card not in cards]:
+            if news:
+                self._missing.setdefault(card, news[0])
+            if card not in self._missing or not told:
                 self._forget(card)
-        if not told:
-            return []
-        for card in gone:
-            self._lasting[card] = {"gpu.lost": told[0].text}
-        return [Ailment(card, self._names[card], Reason("gpu.lost", told[0].text)) for card in gone]
+        for card, text in self._missing.items():
+            self._lasting[card] = {"gpu.lost": text}
+        return [Ailment(card, self._names[card], Reason("gpu.lost", text)) for card, text in self._missing.items()]
 
     def _forget(self, card: str) -> None:
         del self._names[card]
-        self._lasting.pop(card, None)
-        self._errors.pop(card, None)
+        for kept in (self._missing, self._lasting, self._errors):
+            kept.pop(card, None)
+        self._since = {key: since for key, since in self._since.items() if key[0] != card}
 
     def _xids(self, reading: DeviceReading) -> list[Reason]:
         bad = [n for n in reading.xids if fault_of(n) is Fault.CARD and n not in self._policy.xid_ignored]

@@ -59,7 +59,7 @@ async def look(cpu_slots: int) -> Host:
 
 
 class Inventory:
-    """Readings of the host. Nothing is remembered from one to the next, so GPUs may come and go."""
+    """Readings of the host, `looks` of them so far. Nothing is remembered from one to the next: GPUs come and go."""
 
     def __init__(
         self, cpu_slots: int, readers: Sequence[Reader], gates: Sequence[Gate] = (), measure: Measure | None = None
@@ -73,6 +73,7 @@ class Inventory:
         self._host = Host(cpu_slots)
         self._problems: tuple[Reason, ...] = ()
         self._found: tuple[DeviceReading, ...] = ()
+        self.looks = 0
 
     @property
     def host(self) -> Host:
@@ -101,6 +102,7 @@ class Inventory:
             self._host = Host(machine.slots, devices, machine.cpus, machine.memory)
         else:
             self._host = replace(self._host, devices=devices)
+        self.looks += 1
         return self._host
 
 

@@ -144,6 +144,17 @@ def test_a_card_that_was_taken_out_is_not_ill() -> None:
     assert bench.see(DeviceReading(OTHER), problems=(LOST,)) == []  # some other card, never seen
 
 
+def test_a_problem_that_was_there_before_does_not_explain_why_a_card_is_gone() -> None:
+    """As of integrated graphics that can never be read."""
+    never = Reason("gpu.unreadable", "AMD GPU 0000:0c:00.0 is left out: its memory cannot be read")
+    bench = Bench()
+    bench.see(DeviceReading(CARD), DeviceReading(OTHER), problems=(never,))
+    assert bench.see(DeviceReading(OTHER), problems=(never,)) == []
+    assert bench.see(problems=(never, LOST)) == [("GPU-2", "gpu.lost")]
+    assert bench.see(problems=(never, LOST)) == [("GPU-2", "gpu.lost")]
+    assert bench.see(DeviceReading(OTHER), problems=(never,)) == []
+
+
 def test_old_figures_of_a_silent_driver_say_nothing() -> None:
     bench = Bench(hold=1.0)
     silent = replace(CARD, withheld=(SLOW,))
