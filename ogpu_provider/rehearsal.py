@@ -76,6 +76,7 @@ class Rehearsal:
                 submit_gas=submit or 0,
             ),
             stands=self.stands(),
+            line=policies.line_policy(settings),
             sharing=self.sharing(),
             idle_after=settings.sources.idle_after,
         )

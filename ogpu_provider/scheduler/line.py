@@ -8,6 +8,7 @@ The value of a first response fades while it waits, for others may be first; whe
 The line is bounded: a newcomer takes the place of the one of least value, if that is less than its own.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ogpu_provider.domain.admission import Candidate
@@ -106,6 +107,12 @@ class Line:
     def order(self, now: float) -> list[Waiting]:
         """Whose turn is first, first."""
         return sorted(self._waiting.values(), key=lambda each: self._turn(each, now))
+
+    def firsts(self, sources: Iterable[Address], now: float) -> list[Waiting]:
+        """Of each of these sources the one whose turn is first; the first of all of them first."""
+        waiting = (self._by_source.get(source) for source in sources)
+        found = [min(same.values(), key=lambda each: self._turn(each, now)) for same in waiting if same]
+        return sorted(found, key=lambda each: self._turn(each, now))
 
     def _turn(self, each: Waiting, now: float) -> tuple[int, float, float]:
         if each.owed:

@@ -17,7 +17,7 @@ REMEDIES: Mapping[str, str] = {
 }
 """What would have taken it, for reasons that no rule gave. What is not here no setting would have changed."""
 
-_RAISED = ("breakers.",)
+_RAISED = ("breakers.", "admission.line")
 """Settings of which more takes more; of all others less does."""
 
 

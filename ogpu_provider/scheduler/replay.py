@@ -5,9 +5,9 @@ one is given back. Nothing fails by itself here, so breakers stay closed. Pure a
 """
 
 import heapq
-from collections import deque
+import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.history import PastTask
@@ -21,6 +21,7 @@ from ogpu_provider.scheduler.assessment import Assessment
 from ogpu_provider.scheduler.circumstances import Circumstances
 from ogpu_provider.scheduler.course import Course
 from ogpu_provider.scheduler.estimate import Estimate
+from ogpu_provider.scheduler.line import LinePolicy
 from ogpu_provider.scheduler.price import Costs
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
@@ -34,8 +35,7 @@ NO_DEVICES = Ruling("capacity.devices", False, "no device was free for its sourc
 UNREADABLE = Ruling("source.unreadable", False, "the terms of its source could not be read")
 _ALIKE = 100_000
 """Assessments kept at most."""
-_CROWD = 1000
-"""Waiting tasks of a source beyond which those that are too old are looked for."""
+
 Period = tuple[Hours | None, Hours | None]
 Duration = Callable[[PastTask], float]
 """Seconds that a task would have run here."""
@@ -52,6 +52,7 @@ class Plan:
     policy: AdmissionPolicy
     course: Course
     stands: Mapping[Address, Stand]
+    line: LinePolicy = field(default_factory=LinePolicy)
     sharing: Sharing | None = None
     idle_after: float | None = None
 
@@ -64,7 +65,7 @@ class Replay:
         self._plan = plan
         self._assessment = assessment
         self._duration = duration
-        self._scheduler = HostScheduler(host, plan.policy, self._circumstances, plan.sharing)
+        self._scheduler = HostScheduler(host, plan.policy, self._circumstances, plan.sharing, plan.line)
         self._seats = Seats(self._scheduler, plan.stands, plan.policy.slots, idle_after=plan.idle_after, begin=begin)
         self._ends: list[tuple[float, int, Address, Seat]] = []
         self._count = 0
@@ -72,7 +73,11 @@ class Replay:
         self._minute: tuple[int, Period] = (-1, (None, None))
         self._known: dict[tuple[Address, bool, Wei, Period], Circumstances] = {}
         self._spent: dict[tuple[Address, float | None, Period], Costs] = {}
-        self._waiting: dict[Address, Seat] = {}
+        self._waiting: dict[Address, PastTask] = {}
+        self._queues: dict[Address, Seat] = {}
+        self._hopeless: list[tuple[float, int, Address]] = []
+        self._outbid: list[Address] = []
+        self._scheduler.outbid = self._outbid.append
         self.usage = Usage(begin, [device.id for device in host.devices], host.cpu_slots)
         self.takings = Takings()
 
@@ -89,12 +94,7 @@ class Replay:
 
     def finish(self, end: float) -> None:
         """Let everything that was begun come to its end; shares count to `end`, or to the last task's, if later."""
-        while self._ends:
-            self._pass(self._ends[0][0])
-        for seat in self._waiting.values():
-            for task in seat.waiting:
-                self.takings.decline(task, (NO_ROOM,))
-        self._waiting.clear()
+        self._pass(math.inf)
         self.usage.close(end)
 
     def _arrived(self, task: PastTask, seat: Seat, now: float) -> None:
@@ -102,11 +102,15 @@ class Replay:
         if not warm and not self._seats.make_room(task.source, seat, now):
             self.takings.decline(task, (NO_DEVICES,))
         elif not self._decide(task, seat, now, warm=warm):
-            self._waiting[task.source] = seat
-            seat.waiting.append(task)
             self.takings.waited += 1
-            if len(seat.waiting) % _CROWD == 0:
-                self._thin(seat, now)
+            seat.waiting += 1
+            self._queues[task.source] = seat
+            self._waiting[task.task] = task
+            hopeless = self._plan.course.hopeless(task, seat.stand.params.delivery)
+            heapq.heappush(self._hopeless, (hopeless, self.takings.waited, task.task))
+        while self._outbid:  # each lost its place to one that is worth more: it looks again, and is refused
+            loser = self._waiting[self._outbid.pop()]
+            self._look_again(loser, now)
 
     def _decide(self, task: PastTask, seat: Seat, now: float, *, warm: bool = True, waited: bool = False) -> bool:
         """Whether it is decided; otherwise all that is missing is room."""
@@ -176,41 +180,52 @@ class Replay:
         return found
 
     def _pass(self, now: float) -> None:
-        """Give back what ends by now; what waits looks in between."""
-        while self._ends and self._ends[0][0] <= now:
-            at, _, task, seat = heapq.heappop(self._ends)
-            self._scheduler.release(task_holder(task))
-            self.usage.end(at, seat.devices)
-            self._running -= seat.slots
-            seat.running -= seat.slots
-            seat.idle_since = at
-            if self._waiting:
+        """Whatever happens until now, in its order: hope that ends, then leases; what waits looks in between."""
+        while True:
+            end = self._ends[0][0] if self._ends else math.inf
+            if self._hopeless and self._hopeless[0][0] <= min(end, now):
+                self._give_up(heapq.heappop(self._hopeless)[2])
+            elif self._ends and end <= now:
+                at, _, task, seat = heapq.heappop(self._ends)
+                self._scheduler.release(task_holder(task))
+                self.usage.end(at, seat.devices)
+                self._running -= seat.slots
+                seat.running -= seat.slots
+                seat.idle_since = at
                 self._look(at)
+            else:
+                return
 
     def _look(self, now: float) -> None:
-        """The longest waiting task of each source, and the next of its source when it gets in."""
-        for address, seat in tuple(self._waiting.items()):
-            if self._running >= self._plan.host.cpu_slots:
-                return
-            while seat.waiting and self._has_room(seat):
-                task = seat.waiting[0]
-                if now >= self._gone(task, seat.stand):
-                    self.takings.decline(task, (NO_ROOM,))
-                elif not self._decide(task, seat, now, waited=True):
-                    break
-                seat.waiting.popleft()
-            if not seat.waiting:
-                del self._waiting[address]
+        """Of each source the task whose turn is first, then the next of those from which one got in."""
+        sources = [source for source, seat in self._queues.items() if self._has_room(seat)]
+        while sources:
+            moved = []
+            for task in self._scheduler.firsts(sources, now):
+                past = self._waiting[task]
+                if self._has_room(self._queues[past.source]) and self._look_again(past, now):
+                    moved.append(past.source)
+            sources = [source for source in moved if (seat := self._queues.get(source)) and self._has_room(seat)]
 
-    def _thin(self, seat: Seat, now: float) -> None:
-        gone = [self._gone(task, seat.stand) <= now for task in seat.waiting]
-        for task, over in zip(seat.waiting, gone, strict=True):
-            if over:
-                self.takings.decline(task, (NO_ROOM,))
-        seat.waiting = deque(task for task, over in zip(seat.waiting, gone, strict=True) if not over)
+    def _look_again(self, task: PastTask, now: float) -> bool:
+        if not self._decide(task, self._queues[task.source], now, waited=True):
+            return False
+        self._leave(task)
+        return True
 
-    def _gone(self, task: PastTask, stand: Stand) -> float:
-        return self._plan.course.hopeless(task, stand.params.delivery)
+    def _give_up(self, name: Address) -> None:
+        task = self._waiting.get(name)
+        if task is not None:
+            self._scheduler.release(task_holder(name))
+            self.takings.decline(task, (NO_ROOM,))
+            self._leave(task)
+
+    def _leave(self, task: PastTask) -> None:
+        seat = self._queues[task.source]
+        seat.waiting -= 1
+        if not seat.waiting:
+            del self._queues[task.source]
+        del self._waiting[task.task]
 
     def _has_room(self, seat: Seat) -> bool:
         """Whether a lease could be had at all: asked first, because to judge all those that wait costs more."""

@@ -1,6 +1,6 @@
 """The Scheduler port for one host."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ogpu_provider.domain.admission import Admission, Candidate
@@ -199,6 +199,10 @@ class HostScheduler:
     def line(self, now: float) -> list[Address]:
         """Tasks that wait for room, as of now; whose turn it is first, first."""
         return [waiting.task for waiting in self._line.order(now)] if self._line else []
+
+    def firsts(self, sources: Iterable[Address], now: float) -> list[Address]:
+        """Of each of these sources the waiting task whose turn is first; the first of all of them first."""
+        return [waiting.task for waiting in self._line.firsts(sources, now)] if self._line else []
 
     def restore(self, lease: Lease) -> None:
         self._ledger.restore(lease)

@@ -1,8 +1,7 @@
 """Sources on a host, in a replay: who has devices, how many tasks at once, and whose devices change hands. Pure."""
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.history import PastTask
@@ -55,7 +54,10 @@ def candidate_of(task: PastTask, stand: Stand, now: float, *, warm: bool = True)
 
 @dataclass(slots=True)
 class Seat:
-    """A source at work: `limit` slots for its tasks, `slots` for each, on `devices` while it is `seated`."""
+    """A source at work: `limit` slots for its tasks, `slots` for each, on `devices` while it is `seated`.
+
+    `running`: slots that are taken; `waiting`: tasks that are not in.
+    """
 
     stand: Stand
     slots: int
@@ -64,7 +66,7 @@ class Seat:
     seated: bool = False
     devices: tuple[str, ...] = ()
     running: int = 0
-    waiting: deque[PastTask] = field(default_factory=deque)
+    waiting: int = 0
 
 
 class Seats:

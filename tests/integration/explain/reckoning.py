@@ -99,32 +99,76 @@ def took(tasks: list[Item]) -> list[int]:
 
 
 def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any]) -> Bill:
-    """One source's tasks through `terms["servers"]` equal places, first come first served.
+    """One source's tasks through `terms["servers"]` equal places, second by second.
 
     `terms`: floor (wei), least (seconds that must be left), margin, alone (nobody else answers), by_hand, gas (of
     attempt and response), watts, kwh and coin (money). What is declined goes into `reasons`.
     """
     seen = took(tasks)
-    usual = sorted(seen)[math.ceil(0.9 * len(seen)) - 1]
-    free, made = [0] * terms["servers"], Bill()
-    for task in tasks:
+    usual = sorted(seen)[math.ceil(0.9 * len(seen)) - 1] + PIN_S + CHAIN_S
+    cost = sum(terms["gas"]) + _energy(usual - PIN_S - CHAIN_S, terms)
+    ends: list[float] = []
+    waiting: list[Item] = []
+    made, coming = Bill(), list(tasks)
+
+    def declined(code: str, task: Item) -> None:
+        reasons.setdefault(code, []).append(task)
+
+    def start(task: Item, now: float) -> None:
         run = median(seen) if task.responded is None or task.attempted is None else task.responded - task.attempted
-        needs = usual + PIN_S + CHAIN_S + terms["least"]
-        rival = None if terms["alone"] else task.finalised if terms["by_hand"] else task.responded
-        gone = min(task.expiry - terms["margin"], math.inf if rival is None else rival)
-        begin = max(task.at, min(free))
-        if task.expiry - task.at < needs:
-            reasons.setdefault("time.too_short", []).append(task)
-        elif task.payment < terms["floor"]:
-            reasons.setdefault("payment.below_floor", []).append(task)
-        elif begin > task.at and (begin >= gone or task.expiry - begin < needs):
-            reasons.setdefault("capacity.none", []).append(task)
-        else:
-            free[free.index(min(free))] = _run(task, begin, run, rival, terms, made)
+        ends.append(_run(task, now, run, _rival(task, terms), terms, made))
+
+    def turn(task: Item, now: float) -> tuple[int, float]:
+        """Who waited for a minute goes first; then what brings most a second, halved every 30 s of waiting."""
+        if now - task.at >= 60:
+            return 0, task.at
+        worth = (task.payment - cost) / max(1.0, usual)
+        return 1, -worth if terms["by_hand"] or worth <= 0 else -worth * 2 ** (-(now - task.at) / 30)
+
+    while coming or waiting or ends:
+        now = min([task.at for task in coming[:1]] + ends + [_gone(task, terms) for task in waiting])
+        for task in [one for one in waiting if _gone(one, terms) <= now]:
+            waiting.remove(task)
+            declined("capacity.none", task)
+        while ends and min(ends) <= now:
+            ends.remove(min(ends))
+            while waiting and len(ends) < terms["servers"]:
+                task = min(waiting, key=lambda one: turn(one, now))
+                waiting.remove(task)
+                if task.expiry - now < usual + terms["least"]:
+                    declined("capacity.none", task)
+                else:
+                    start(task, now)
+        while coming and coming[0].at <= now:
+            task = coming.pop(0)
+            if task.expiry - now < usual + terms["least"]:
+                declined("time.too_short", task)
+            elif task.payment < terms["floor"]:
+                declined("payment.below_floor", task)
+            elif len(ends) < terms["servers"]:
+                start(task, now)
+            else:
+                waiting.append(task)
     return made
 
 
-def _run(task: Item, begin: int, run: float, rival: int | None, terms: dict[str, Any], made: Bill) -> int:
+def _rival(task: Item, terms: dict[str, Any]) -> int | None:
+    return None if terms["alone"] else task.finalised if terms["by_hand"] else task.responded
+
+
+def _gone(task: Item, terms: dict[str, Any]) -> float:
+    """When waiting is of no use any more."""
+    rival = _rival(task, terms)
+    limit: float = task.expiry - terms["margin"]
+    return limit if rival is None else min(limit, rival)
+
+
+def _energy(seconds: float, terms: dict[str, Any]) -> int:
+    money = Fraction(terms["watts"]) * Fraction(seconds) / 3_600_000 * Fraction(terms["kwh"])
+    return math.ceil(money / Fraction(terms["coin"]) * 10**18)
+
+
+def _run(task: Item, begin: float, run: float, rival: int | None, terms: dict[str, Any], made: Bill) -> int:
     """When its place is free again."""
     attempt, submit = terms["gas"]
     ready, limit = begin + run, task.expiry - terms["margin"]
@@ -144,6 +188,5 @@ def _run(task: Item, begin: int, run: float, rival: int | None, terms: dict[str,
             made.paid += 1
             made.income += task.payment
     made.busy += int(end - begin)
-    money = Fraction(terms["watts"]) * int(end - begin) / 3_600_000 * Fraction(terms["kwh"])
-    made.energy += math.ceil(money / Fraction(terms["coin"]) * 10**18)
+    made.energy += _energy(int(end - begin), terms)
     return int(end)

@@ -20,6 +20,7 @@ from ogpu_provider.domain.week import hours
 from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
 from ogpu_provider.scheduler.competition import Competition
 from ogpu_provider.scheduler.course import Course
+from ogpu_provider.scheduler.line import LinePolicy
 from ogpu_provider.scheduler.price import Tariff, Terms
 from ogpu_provider.scheduler.replay import Plan, Replay
 from ogpu_provider.scheduler.requirements import SlotLimits
@@ -76,12 +77,26 @@ def test_one_task_is_paid_and_its_card_is_busy_while_it_runs() -> None:
 
 def test_a_second_task_waits_for_the_first_ones_slot_and_a_third_is_too_late() -> None:
     limits = AdmissionPolicy(min_time_left=0.0)
-    three = [task(1, 0), task(2, 1), task(3, 2, lasts=28)]
+    three = [task(1, 0), task(2, 1, lasts=28), task(3, 2)]
     replay = replayed(three, {SOURCES[0]: gpu(SOURCES[0])}, policy=limits)
     assert (replay.takings.waited, replay.takings.all.paid.tasks, codes(replay)) == (2, 2, {"capacity.none": 1})
     assert replay.usage.busy["gpu0"] == 2 * RUN
     more = replace(limits, slots=SlotLimits(gpu_per_device=3))
     assert replayed(three, {SOURCES[0]: gpu(SOURCES[0])}, policy=more).takings.all.paid.tasks == 3
+
+
+def test_what_waits_gets_in_by_its_worth_and_by_its_patience_and_the_line_is_bounded() -> None:
+    stands = {SOURCES[0]: gpu(SOURCES[0])}
+    limits = AdmissionPolicy(min_time_left=0.0)
+    poor, rich = task(2, 1, lasts=32, pays=1), task(3, 1, lasts=32, pays=COIN)
+    assert replayed([task(1, 0, pays=0), poor, rich], stands, policy=limits).takings.all.income == COIN
+    patient = LinePolicy(patience=5.0)
+    first = replace(poor, at=BEGIN + 1), replace(rich, at=BEGIN + 6)
+    assert replayed([task(1, 0, pays=0), *first], stands, policy=limits, line=patient).takings.all.income == 1
+    bounded = replayed([task(1, 0, pays=0), poor, rich], stands, policy=limits, line=LinePolicy(limit=1))
+    assert codes(bounded) == {"capacity.line": 1}
+    (group,) = bounded.takings.declined.groups()
+    assert (group.worth, group.lines, bounded.takings.all.income) == (1, ["admission.line = 2"], COIN)
 
 
 def test_an_earlier_answer_of_somebody_else_takes_a_first_response() -> None:
