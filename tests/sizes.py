@@ -17,7 +17,6 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "power cuts": (10, 40, 1_000),  # tests/unit/store/test_power_loss.py
     "closed intents": (2_000, 100_000, 1_000_000),  # tests/unit/store/test_old_journal.py
     "fault blocks": (50, 300, 10_000),  # tests/faults/test_rpc_faults.py
-    "fault dwell ms": (20, 100, 2_000),  # tests/faults/test_rpc_matrix.py
     "engine files": (1, 20, 1_000),  # tests/security/test_generated_in_engine.py
     "historic logs": (5_000, 20_000, 1_000_000),  # tests/integration/chain/test_history.py
     "api requests": (5, 40, 5_000),  # tests/unit/gateway/test_schema.py

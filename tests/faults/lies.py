@@ -26,6 +26,8 @@ class Fault(StrEnum):
     EMPTY_LOGS = "empty logs"
     FORGED_LOG = "forged log"
     WRONG_RECEIPT = "wrong receipt"
+    WRONG_NONCE = "wrong nonce"
+    ABSURD_FEE = "absurd fee"
     ANSWER_LOST = "executed but the answer was lost"
 
 
@@ -73,6 +75,12 @@ class Node:
                 if isinstance(receipt, dict):
                     receipt["status"] = "0x0" if receipt.get("status") == "0x1" else "0x1"
             return answered(asked, result)
+        if fault is Fault.WRONG_NONCE and method == "eth_getTransactionCount":
+            return answered(asked, hex(self._random.choice([0, int(str(result), 16) + 1000])))
+        if fault is Fault.ABSURD_FEE and method in ("eth_gasPrice", "eth_maxPriorityFeePerGas"):
+            return answered(asked, hex(10**30))
+        if fault is Fault.ABSURD_FEE and method == "eth_getBlockByNumber" and isinstance(result, dict):
+            return answered(asked, absurd(result))
         return answer
 
     def _forge(self, real: Json) -> Json:
@@ -128,6 +136,10 @@ class Node:
         """The header that a lagging node would announce by now."""
         found: Json = await self.ask("eth_getBlockByNumber", hex(max(0, int(header["number"], 16) - self.lag)), False)
         return found
+
+
+def absurd(header: Json) -> Json:
+    return {**header, "baseFeePerGas": hex(10**30)}
 
 
 def answered(asked: Json, result: Any) -> Json:

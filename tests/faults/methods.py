@@ -52,9 +52,12 @@ def used() -> set[str]:
 async def samples(network: Network) -> dict[str, tuple[Any, ...]]:
     """Parameters for each method, about a block with a task in it."""
     await network.task(await network.source())
-    block = await network.rpc.call("eth_getBlockByNumber", "latest", False)
+    there = devnet(network.url)
+    wanted = {"fromBlock": "0x0", "toBlock": "latest", "address": [there.nexus]}
+    newest = (await network.rpc.call("eth_getLogs", wanted))[-1]
+    block = await network.rpc.call("eth_getBlockByHash", newest["blockHash"], False)
     await network.rpc.call("anvil_mine", "0x6")
-    there, tx = devnet(network.url), block["transactions"][0]
+    tx = newest["transactionHash"]
     raw = await network.rpc.call("eth_getRawTransactionByHash", tx)
     return {
         "eth_chainId": (),

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, WSMsgType, web
 
-from tests.faults.lies import NEWS, Fault, Json, Node
+from tests.faults.lies import LIES, NEWS, Fault, Json, Node, absurd
+from tests.faults.plan import Plan
 
 
 class _Break(Exception):
@@ -25,8 +26,8 @@ class _Break(Exception):
 
 
 class Proxy:
-    """`arm` a fault for some methods (all, if none are named; NEWS for announcements); `struck` counts where it hit,
-    `asked` every call.
+    """`arm` a fault for some methods (all, if none are named; NEWS for announcements), or give it a `plan` of many,
+    each for one call; `struck` counts where they hit, `asked` every call.
     """
 
     def __init__(self, node_url: str, *, seed: int = 0, lag: int = 3) -> None:
@@ -34,6 +35,7 @@ class Proxy:
         self._node = Node(node_url, self._random, lag)
         self.struck: Counter[tuple[Fault, str]] = Counter()
         self.asked: Counter[str] = Counter()
+        self.plan: Plan | None = None
         self._fault: Fault | None = None
         self._methods: frozenset[str] = frozenset()
         self._rate = 1.0
@@ -61,7 +63,7 @@ class Proxy:
         assert self._node.client
         assert self._heads
         self._heads.cancel()
-        self._cut()
+        self.cut()
         await self._runner.cleanup()
         await self._node.client.close()
 
@@ -93,14 +95,14 @@ class Proxy:
             await self._site.stop()
             self._site = None
         if fault in (Fault.REFUSE, Fault.WRONG_CHAIN):  # chain ids are asked for on new connections
-            self._cut()
+            self.cut()
 
     async def disarm(self) -> None:
         was, self._fault = self._fault, None
         if self._site is None:
             await self._listen()
         if was is Fault.WRONG_CHAIN:
-            self._cut()
+            self.cut()
 
     async def _listen(self) -> None:
         assert self._runner
@@ -110,7 +112,8 @@ class Proxy:
         assert self._runner.addresses
         self._port = self._runner.addresses[0][1]
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Every connection breaks."""
         for transport in self._transports:
             transport.abort()
         self._transports.clear()
@@ -177,12 +180,27 @@ class Proxy:
             return self._turn % 2 == 0
         return self._random.random() < self._rate
 
+    def _befalls(self, method: str) -> Fault | None:
+        if self.plan and (fault := self.plan.take(method)):
+            self.struck[fault, method] += 1
+            return fault
+        if self._fault is not None and self._strikes(method):
+            self.struck[self._fault, method] += 1
+            return self._fault
+        return None
+
+    def _missed(self, fault: Fault, method: str) -> None:
+        """It had nothing to spoil."""
+        if self.plan:
+            self.plan.put_back(fault, method)
+            self.struck[fault, method] -= 1
+
     async def _answer(self, asked: Json) -> Json:
-        method, fault = asked["method"], self._fault
+        method = asked["method"]
         self.asked[method] += 1
-        if fault is None or not self._strikes(method):
+        fault = self._befalls(method)
+        if fault is None:
             return await self._node.answer(asked)
-        self.struck[fault, method] += 1
         match fault:
             case Fault.REFUSE | Fault.RESET:
                 raise _Break
@@ -202,7 +220,10 @@ class Proxy:
                 raise _Break
             case Fault.LAG | Fault.ALTERNATE:
                 return await self._node.lagging(asked)
-        return await self._node.lie(fault, asked)
+        told = await self._node.lie(fault, asked)
+        if self.plan and fault in LIES and told == await self._node.answer(asked):
+            self._missed(fault, method)
+        return told
 
     # announcements
 
@@ -217,25 +238,30 @@ class Proxy:
                     await self._pass_on(header)
 
     async def _pass_on(self, header: Json) -> None:
-        fault = self._fault if self._strikes(NEWS) else None
-        if fault is not None:
-            self.struck[fault, NEWS] += 1
+        fault = self._befalls(NEWS)
         match fault:
             case Fault.HANG | Fault.REFUSE:
                 return
             case Fault.RESET | Fault.BUSY | Fault.FAIL | Fault.ANSWER_LOST:
-                self._cut()
+                self.cut()
                 return
             case Fault.SLOW:
                 await asyncio.sleep(0.15)
             case Fault.LAG | Fault.ALTERNATE:
                 header = await self._node.late(header)
+            case Fault.ABSURD_FEE:
+                header = absurd(header)
+        spoilt = fault not in (Fault.EMPTY_LOGS, Fault.FORGED_LOG)
         for socket, subscriptions in list(self._subscribers.items()):
             for subscription, (kind, *wanted) in subscriptions:
                 logs = kind == "logs"
                 found = await self._node.announced_logs(header, wanted[0], fault) if logs else [header]
+                if logs and not spoilt:
+                    spoilt = len(found) != len(await self._node.announced_logs(header, wanted[0], None))
                 for one in found:
                     await self._tell(socket, subscription, one, half=fault is Fault.HALF_JSON)
+        if fault is not None and not spoilt:
+            self._missed(fault, NEWS)
 
     async def _tell(self, socket: web.WebSocketResponse, subscription: str, one: Json, *, half: bool) -> None:
         params = {"subscription": subscription, "result": one}

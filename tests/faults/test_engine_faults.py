@@ -58,7 +58,7 @@ CALLS = {
     "version": "GET /version",
 }
 """The SDK's methods that the adapter uses in the life of a project, and the engine's calls behind them."""
-BESIDE = {"create_network", "get", "ping", "remove_image"}
+BESIDE = {"create_network", "get", "ping", "remove_image", "top"}
 """Those that it offers and a project's life does not use yet."""
 
 

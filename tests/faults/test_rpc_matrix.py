@@ -3,9 +3,9 @@ answer or none, a second endpoint gives it, and what was cut off finds its way b
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ import pytest
 from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.domain.errors import ChainError
 from tests.faults.host import Host, a_network, auditor_of, pool_of, socket_url
-from tests.faults.lies import LIES, NEWS, OUTAGES, Fault
+from tests.faults.lies import NEWS, OUTAGES, Fault
 from tests.faults.methods import BESIDE, METHODS, SUBSCRIBE, said, samples, used
+from tests.faults.plan import WHOLE, Plan
 from tests.faults.proxy import Proxy
 from tests.integration.devnet.conftest import Network
-from tests.sizes import size
+from tests.waiting import until
 
-pytestmark = [pytest.mark.devnet, pytest.mark.timeout(600)]
-DWELL_S = size("fault dwell ms") / 1000
+pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
 RECOVERS_S = 30.0
-WHOLE = (Fault.REFUSE, Fault.WRONG_CHAIN)
-"""Faults of an endpoint, not of a method."""
+STRIKES_S = 300.0
+ON_CONNECTION = ("eth_chainId", "eth_getCode", SUBSCRIBE)
+BY_ITSELF = {*ON_CONNECTION, "eth_sendRawTransaction"}
 ALONE = [fault for fault in OUTAGES if fault is not Fault.WRONG_CHAIN] + [Fault.LAG, Fault.ALTERNATE]
 """What one endpoint may do to a daemon that has no other: another network ends it, and lies go unnoticed."""
 
@@ -99,8 +100,10 @@ async def working(network: Network, host: Host) -> AsyncIterator[list[str]]:
     await network.register(source, network.provider)
     tasks: list[str] = []
 
+    enough = asyncio.Event()
+
     async def publish() -> None:
-        while True:
+        while not enough.is_set():
             tasks.append(await network.task(source))
             await host.attempt(tasks[-1])
             await asyncio.sleep(0.2)
@@ -109,8 +112,8 @@ async def working(network: Network, host: Host) -> AsyncIterator[list[str]]:
         await host.caught_up()
         publishing = asyncio.create_task(publish())
         yield tasks
-        publishing.cancel()
-        await asyncio.gather(publishing, return_exceptions=True)
+        enough.set()
+        await publishing
         async with asyncio.timeout(180):
             while len(host.attempted()) < len(tasks) or await host.store.open_intents():
                 await asyncio.sleep(0.1)
@@ -119,33 +122,57 @@ async def working(network: Network, host: Host) -> AsyncIterator[list[str]]:
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["alone", "beside an honest one"])
-async def test_a_working_provider_behind_every_fault_on_every_method(tmp_path: Path, number: int) -> None:
-    dice = random.Random(number)
-    faults = list(ALONE) if number == 1 else [*OUTAGES, *LIES]
-    dice.shuffle(faults)
-    cases = [(fault, method) for fault in faults for method in _shuffled(dice, fault)]
+async def test_a_working_provider_is_struck_by_every_fault_on_every_method(tmp_path: Path, number: int) -> None:
+    plans = _plans(number)
     async with (
         a_network(tmp_path, block_time=0.1) as network,
         auditor_of(network) as auditor,
         Proxy(network.url, seed=number) as proxy,
         pool_of(*[(proxy.url, proxy.ws_url), (network.url, socket_url(network))][:number]) as pool,
     ):
-        host = Host(pool, network)
+        host, asked = Host(pool, network), await samples(network)
         async with working(network, host) as tasks:
-            for fault, method in cases:
-                await proxy.arm(fault, *([method] if method else []))
-                await asyncio.sleep(DWELL_S)
+            for proxy.plan in plans:
+                async with asyncio.timeout(STRIKES_S):
+                    while proxy.plan.left:
+                        await _stir(pool, proxy, proxy.plan, asked)
+            for fault in WHOLE[:number]:  # the only endpoint on another network ends a daemon, and should
+                await proxy.arm(fault)
+                await until(partial(_is_out, pool), 60, f"{fault} to strike")
                 await proxy.disarm()
         verdict = await auditor.verdict(unanswered=tasks)
     assert verdict.broken == {}
     assert sorted(verdict.attempts) == sorted(task.lower() for task in tasks)
     assert host.undone == 0
     assert set(proxy.asked) <= set(METHODS)
-    strikes = sum(proxy.struck.values())
-    print(f"{len(cases)} cases, {strikes} strikes, {len(tasks)} tasks, {len(host.denied)} facts denied")
+    cases = {case for plan in plans for case in plan.asked}
+    assert {case for plan in plans for case in plan.struck} == cases
+    assert {case for case, times in proxy.struck.items() if times} >= cases
+    print(f"{len(cases)} cases, each of which struck, {len(tasks)} tasks, {len(host.denied)} facts denied")
 
 
-def _shuffled(dice: random.Random, fault: Fault) -> list[str]:
-    methods = [""] if fault in WHOLE else [*METHODS, NEWS]
-    dice.shuffle(methods)
-    return methods
+def _plans(number: int) -> list[Plan]:
+    """Alone the complaints last, as the daemon then asks seldom; beside another endpoint, lies too."""
+    apart = {*WHOLE, Fault.BUSY}
+    if number == 1:
+        return [Plan([fault for fault in ALONE if fault not in apart], number), Plan([Fault.BUSY], number)]
+    return [Plan([fault for fault in Fault if fault not in apart], number)]
+
+
+async def _stir(pool: RpcPool, proxy: Proxy, plan: Plan, asked: dict[str, tuple[Any, ...]]) -> None:
+    """What a provider calls seldom: as commands do through its endpoints, and as it does on a new connection."""
+    waiting = {method for _, method in plan.left}
+    commands = sorted(waiting & set(asked) - BY_ITSELF - ({"eth_getLogs"} if not plan.hurried else set()))
+    if plan.hurried:
+        await asyncio.gather(*(said(pool, method, asked[method]) for method in commands), return_exceptions=True)
+    else:
+        for method in commands:
+            with suppress(ChainError):
+                await said(pool, method, asked[method])
+    if waiting & {*ON_CONNECTION}:
+        proxy.cut()
+    await asyncio.sleep(0.1)
+
+
+async def _is_out(pool: RpcPool) -> bool:
+    return not pool.health()[0].healthy
