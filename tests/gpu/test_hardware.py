@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from ogpu_provider.choices import AdmissionRules
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.resources import Host, source_holder
@@ -20,7 +21,7 @@ from ogpu_provider.hardware import Hardware
 from ogpu_provider.scheduler.probe import PAUSE_MAX_S, Probe
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
-from ogpu_provider.settings import AdmissionRules, Settings
+from ogpu_provider.settings import Settings
 from ogpu_provider.store.memory import MemoryStore
 from tests.crash.inmemory import Whole, audit
 from tests.fakes.clock import FakeClock

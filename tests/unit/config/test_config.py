@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogpu_provider import config
+from ogpu_provider.choices import AdmissionRules
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.units import coin
-from ogpu_provider.settings import AdmissionRules, Settings, Wallet
+from ogpu_provider.settings import Settings, Wallet
 
 CHECKSUMMED = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 
