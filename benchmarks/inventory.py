@@ -13,6 +13,7 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Set
 from pathlib import Path
 
 from ogpu_provider import telemetry
@@ -42,7 +43,7 @@ WELL = {"pcie_width": 16, "ecc_uncorrected": 0}
 class Nobody:
     def changed(self, address: Address) -> None: ...
 
-    def devices_changed(self) -> None: ...
+    def devices_changed(self, usable: Set[str]) -> None: ...
 
 
 def script(cards: int) -> list[str]:

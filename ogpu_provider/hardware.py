@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -39,7 +39,7 @@ class Keeper(Protocol):
 
     def changed(self, address: Address) -> None: ...
 
-    def devices_changed(self) -> None: ...
+    def devices_changed(self, usable: Set[str]) -> None: ...
 
 
 class Hardware:
@@ -101,8 +101,8 @@ class Hardware:
         before = {device.id for device in self._scheduler.host.devices if not device.withheld}
         host = await self.inventory.refresh()
         self._scheduler.observe(host)
-        if {device.id for device in host.devices if not device.withheld} - before:
-            self._keeper.devices_changed()
+        if usable := {device.id for device in host.devices if not device.withheld} - before:
+            self._keeper.devices_changed(usable)
         if self._metering is not None:
             await self._metering.look(self.inventory.found)
         await self._take_stock()

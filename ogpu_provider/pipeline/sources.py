@@ -7,7 +7,7 @@ with a growing pause if the error says that this may help.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Set
 from dataclasses import replace
 
 import structlog
@@ -53,6 +53,7 @@ class SourceKeeper:
         self._ports = ports
         self._policy = policy
         self._approvals = Approvals(ports.journal, policy.compose_change, ports.clock.now)
+        self._on_change = on_change
         self._on_ready = on_ready
         self._busy = busy
         self._rows = SourceRows(ports, on_change)
@@ -206,11 +207,15 @@ class SourceKeeper:
         if wake := self._wakes.get(address):
             wake.set()
 
-    def devices_changed(self) -> None:
-        """The host has devices that it had not: sources that found none look again."""
+    def devices_changed(self, usable: Set[str]) -> None:
+        """The host has devices that it had not, or that took no new work: sources that found none look again, and
+        tasks that wait for those that their source has.
+        """
         for row in self._ports.book.all():
             if row.state is SourceState.UNFIT and row.code in ("environment.none", "capacity.devices"):
                 self.changed(row.address)
+            elif usable & set(row.devices):
+                self._on_change(row.address)
 
     def retire(self, address: Address) -> None:
         """Inactive on chain: no new tasks; the project goes down when the last task is over."""

@@ -6,7 +6,7 @@ What a look at the host leads to: for the ledger of leases, for sources that wai
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from dataclasses import dataclass, field
 
 import pytest
@@ -46,7 +46,8 @@ class FakeKeeper:
     def changed(self, address: Address) -> None:
         self.changes.append(address)
 
-    def devices_changed(self) -> None:
+    def devices_changed(self, usable: Set[str]) -> None:
+        assert usable
         self.new_devices += 1
 
 

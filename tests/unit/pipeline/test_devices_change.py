@@ -38,8 +38,8 @@ async def look(daemon: Daemon, *devices: Device) -> None:
     """As the daemon does after a reading."""
     before = {device.id for device in daemon.scheduler.host.devices if not device.withheld}
     daemon.scheduler.observe(Host(4, devices))
-    if {device.id for device in devices if not device.withheld} - before:
-        daemon.keeper.devices_changed()
+    if usable := {device.id for device in devices if not device.withheld} - before:
+        daemon.keeper.devices_changed(usable)
     for source in daemon.scheduler.movable():
         daemon.keeper.changed(source)
     await settle()
@@ -75,6 +75,25 @@ async def test_a_source_with_a_task_at_work_moves_when_that_is_over() -> None:
         await serving(daemon, source)
         assert on(outside, source) == ["GPU-2"]
         assert outside.runtime.started == [source, source]
+
+
+async def test_a_task_that_waits_for_its_card_goes_on_when_the_card_takes_work_again() -> None:
+    outside = Outside()
+    source = gpu_source(outside)
+    in_use = replace(CARD, withheld=(Reason("gpu.foreign", "in use by quake (pid 4242, 5.0 GiB)"),))
+    async with running(outside, host=Host(4, (CARD,)), sources=POLICY) as daemon:
+        await serving(daemon, source)
+        await look(daemon, in_use)
+        task = await daemon.publish(source)
+        assert daemon.conductor.waits()[task] == "GPU-1: in use by quake (pid 4242, 5.0 GiB)"
+        await look(daemon, in_use)
+        row = await outside.journal.task(task)
+        assert row is not None
+        assert row.state is TaskState.SEEN
+        await look(daemon, CARD)
+        row = await outside.journal.task(task)
+        assert row is not None
+        assert row.state not in (TaskState.SEEN, TaskState.DECLINED)
 
 
 async def test_a_source_that_found_no_card_is_served_when_one_comes() -> None:
