@@ -1,6 +1,6 @@
 """Sources' compose projects on this host's engine: the Runtime port for real.
 
-    launch (launch.py) -> ask for openapi.json until it answers -> live (live.py) -> ailing (ailment.py) -> removal.py
+    launch.py -> ask for openapi.json until it answers -> lives.py, watched by vigil.py -> ailment.py -> removal.py
 
 What runs is known by its labels, so a restart of the daemon finds it again and leaves it running. Only what carries
 our instance label is ever stopped or removed, and named volumes (model caches) are never removed.
@@ -15,13 +15,12 @@ import structlog
 
 from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.clock import Clock
-from ogpu_provider.domain.errors import DispatchError, EngineError, Retry
+from ogpu_provider.domain.errors import EngineError
 from ogpu_provider.domain.project import Occupancy, Occupant, ProjectSpec, RunningProject
 from ogpu_provider.domain.resources import Device
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.runtime import doors
-from ogpu_provider.runtime.ailment import ailment
 from ogpu_provider.runtime.budget import RestartBudget
 from ogpu_provider.runtime.compose import render
 from ogpu_provider.runtime.compose.check import EXAMPLE
@@ -29,16 +28,15 @@ from ogpu_provider.runtime.compose.gate import admit, fingerprint
 from ogpu_provider.runtime.compose.model import Gpu
 from ogpu_provider.runtime.composer import Composer
 from ogpu_provider.runtime.container import Container
-from ogpu_provider.runtime.contract import OpenApiContract
-from ogpu_provider.runtime.devicememory import OUT_OF_MEMORY, complaint, occupants
+from ogpu_provider.runtime.devicememory import OUT_OF_MEMORY, occupants
 from ogpu_provider.runtime.devicetest import try_device
-from ogpu_provider.runtime.dispatch import SourceClient
 from ogpu_provider.runtime.egress.guard import Guard
 from ogpu_provider.runtime.egress.table import Traffic
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.runtime.images import Images
 from ogpu_provider.runtime.launch import Launch
-from ogpu_provider.runtime.live import Live, adopted, labels_of
+from ogpu_provider.runtime.live import adopted, labels_of
+from ogpu_provider.runtime.lives import Lives
 from ogpu_provider.runtime.logs import TaskLogs
 from ogpu_provider.runtime.project_settings import ProjectSettings
 from ogpu_provider.runtime.pull import Pulling
@@ -46,9 +44,9 @@ from ogpu_provider.runtime.removal import remove
 from ogpu_provider.runtime.tags import TagWatch
 from ogpu_provider.runtime.tenancy import own_processes, running_projects
 from ogpu_provider.runtime.tidying import Tidying
+from ogpu_provider.runtime.vigil import Vigil
 
 log = structlog.get_logger()
-GUARD_PAUSE_S = 60.0
 HURRIED_S = 2
 """Seconds for a project to end that has run out of its device's memory: what it holds is missing elsewhere."""
 
@@ -57,6 +55,8 @@ class Projects:
     """`callback_url` gives the address where a source's containers post results. `on_change` hears of a source whose
     containers ended by themselves, while `watch` runs. `guard` holds the sources' egress rules; None: there are none.
     `learn_start` is told how many seconds a source took from its images to its first answer.
+
+    Run as services: `watch`, `keep_guard` (see Vigil), `keep_tidy`, `tag_watch.run`.
     """
 
     def __init__(
@@ -78,17 +78,22 @@ class Projects:
         self._stale: set[Address] = set()
         self._callback_url = callback_url
         self._clock = clock
-        self._on_change = on_change
         self._guard = guard
         self._learn_start = learn_start
         self._launch = Launch(engine, composer, settings, images, callback_url=callback_url, guard=guard)
-        self._client = SourceClient(settings.dispatch_host, settings.dispatch_timeout)
         self._logs = TaskLogs(settings.data_dir / "logs")
-        self._live: dict[Address, Live] = {}
         self._locks: dict[Address, asyncio.Lock] = {}
-        self._watching = False
         self._budget = RestartBudget(clock, settings.restarts)
-        self.tag_watch = TagWatch(images.tags, clock, lambda: tuple(self._live), every=settings.tags_every)
+        self._lives = Lives(engine, settings, clock, self._budget, guard, on_change)
+        vigil = Vigil(
+            *(engine, settings.instance, self._lives, guard, clock),
+            changing=lambda source: self._lock(source).locked(),
+            on_change=on_change,
+        )
+        self.watch, self.keep_guard = vigil.watch, vigil.keep_guard
+        self.contract, self.dispatch, self.health = self._lives.contract, self._lives.dispatch, self._lives.health
+        self.listen = self._lives.listen
+        self.tag_watch = TagWatch(images.tags, clock, lambda: self._lives.sources, every=settings.tags_every)
         self.tidying = Tidying(engine, settings, images, clock, self._keeps)
 
     async def device_need(
@@ -109,7 +114,7 @@ class Projects:
 
     def replaces(self, spec: ProjectSpec) -> bool:
         """See Runtime.replaces."""
-        live = self._live.get(spec.source)
+        live = self._lives.get(spec.source)
         if live is None or live.problem is not None:
             return False
         other = (live.environment, live.compose_sha256) != (spec.environment, fingerprint(spec.compose))
@@ -118,10 +123,10 @@ class Projects:
     async def up(self, spec: ProjectSpec) -> None:
         """See Runtime.up. A project that serves this very spec already is left alone."""
         async with self._lock(spec.source):
-            live = self._live.get(spec.source)
+            live = self._lives.get(spec.source)
             same = live and live.serves(spec, self._settings.isolation.of(spec.source))
             same = same and spec.source not in self._stale
-            if live and same and not self._unguarded(spec.source) and await self._answers(live):
+            if live and same and not self._lives.unguarded(spec.source) and await self._lives.answers(live):
                 return
             await self._remove(spec.source)
             sha256 = fingerprint(spec.compose)
@@ -145,38 +150,6 @@ class Projects:
     def forgive(self, source: Address) -> None:
         """See Runtime.forgive."""
         self._budget.forgive(source)
-
-    async def contract(self, source: Address) -> OpenApiContract | None:
-        live = self._live.get(source)
-        if live is None or live.contract is not None:
-            return live.contract if live else None
-        with contextlib.suppress(EngineError):
-            contract = await self._client.contract(live.port)
-            if contract and (now := self._live.get(source)) and now.port == live.port:
-                self._live[source] = replace(now, contract=contract)
-            return contract
-        return None
-
-    async def dispatch(self, source: Address, task: Address, function: str, data: str) -> None:
-        live = self._live.get(source)
-        if live is None:
-            raise DispatchError("the source's project is not up", code="dispatch.unreachable", retry=Retry.LATER)
-        if live.contract and function not in live.contract.functions:
-            text = f"the source has no function {function[:80]!r}"
-            raise DispatchError(text, code="dispatch.rejected", retry=Retry.NEVER)
-        await self._client.run(live.port, function, task, data)
-
-    async def health(self, source: Address) -> None:
-        """From memory while the engine's events are followed; otherwise the engine is asked."""
-        live = self._live.get(source)
-        if live is None:
-            raise EngineError("the source's project is not up", code="engine.not_up", retry=Retry.LATER)
-        if not self._watching and live.problem is None:
-            live = await self._examine(live)
-        if live.problem is not None:
-            raise live.problem
-        if reason := self._unguarded(source):
-            raise EngineError(f"egress is not held: {reason}", code="engine.unfiltered", retry=Retry.LATER)
 
     async def keep_logs(self, source: Address, task: Address, since: float) -> None:
         containers = await self._engine.containers(self._labels(source))
@@ -202,15 +175,10 @@ class Projects:
         await self._guard_adopted(found)
         for source, containers in found.items():
             live = adopted(source, containers)
-            if live is not None and source not in self._live:
-                contract = None
-                with contextlib.suppress(EngineError):
-                    contract = await self._client.contract(live.port)
-                self._live[source] = replace(live, contract=contract)
-                log.info("project_adopted", source=source, answers=contract is not None)
+            if live is not None and self._lives.get(source) is None:
+                await self._lives.adopt(live)
         return [
-            RunningProject(live.source, live.environment, live.compose_sha256, live.devices)
-            for live in self._live.values()
+            RunningProject(live.source, live.environment, live.compose_sha256, live.devices) for live in self._lives.all
         ]
 
     async def occupancy(self) -> Occupancy:
@@ -226,17 +194,6 @@ class Projects:
         """See devicememory.occupants."""
         return await occupants(self._engine, self._settings.instance, pids)
 
-    async def listen(self, source: Address, since: float) -> None:
-        """Hear whether a source's containers have run out of their device's memory since then: it is ailing then."""
-        live = self._live.get(source)
-        if live is None or live.problem is not None:
-            return
-        problem = await complaint(self._engine, self._labels(source), since)
-        if problem is not None and self._live.get(source) is live:
-            self._live[source] = replace(live, problem=problem)
-            log.warning("device_memory_short", source=source, reason=str(problem))
-            self._on_change(source)
-
     async def device_images(
         self, source: Address, compose: bytes, environment: Environment, waived: frozenset[str] = frozenset()
     ) -> tuple[str, ...]:
@@ -248,29 +205,6 @@ class Projects:
     async def test(self, device: Device) -> None:
         """See Runtime.test."""
         await try_device(self._engine, device)
-
-    async def watch(self) -> None:
-        """Follow the engine's events for ever, so that an ended container is known at once. Run as a service."""
-        while True:
-            try:
-                async for event in self._engine.events({render.INSTANCE: self._settings.instance}):
-                    if not event.action:
-                        await self._resume_watching()
-                    elif live := self._live.get(Address(event.labels.get(render.SOURCE, ""))):
-                        await self._tell(live)
-            except EngineError as error:
-                log.warning("engine_events_lost", code=error.code, reason=str(error))
-            finally:
-                self._watching = False
-            await self._clock.sleep(1.0)
-
-    async def keep_guard(self) -> None:
-        """See every minute that the egress rules are there. Run as a service. A source that cannot be held any more
-        is brought up again, which is refused until it can.
-        """
-        while True:
-            await self._clock.sleep(GUARD_PAUSE_S)
-            await self._verify_guard()
 
     async def keep_tidy(self) -> None:
         """Remove orphans, and images of ours where the disk is nearly full; measure caches. Run as a service."""
@@ -302,7 +236,7 @@ class Projects:
 
     async def aclose(self) -> None:
         """Close connections; containers keep running."""
-        await self._client.aclose()
+        await self._lives.aclose()
         await self._images.aclose()
         await self._engine.aclose()
 
@@ -314,70 +248,13 @@ class Projects:
             since = self._clock.monotonic()
 
         live = await self._launch.start(spec, pulled)
-        contract = await self._ready(live)
+        contract = await self._lives.ready(live)
         self._learn_start(spec.source, self._clock.monotonic() - since)
-        self._live[spec.source] = replace(live, contract=contract)
+        self._lives.put(replace(live, contract=contract))
         log.info("project_up", source=spec.source, functions=sorted(contract.functions))
 
-    async def _ready(self, live: Live) -> OpenApiContract:
-        """Wait for the container's own server; a port that merely accepts connections says nothing."""
-        give_up = self._clock.monotonic() + self._settings.ready_timeout
-        pause = 0.05
-        while True:
-            contract = await self._client.contract(live.port)
-            if contract is not None:
-                return contract
-            problem = await ailment(self._engine, self._labels(live.source))
-            if problem is not None:
-                raise problem
-            if self._clock.monotonic() >= give_up:
-                text = f"no answer on /openapi.json within {self._settings.ready_timeout:g} s"
-                raise EngineError(text, code="engine.never_ready", retry=Retry.LATER)
-            await self._clock.sleep(pause)
-            pause = min(pause * 1.5, 1.0)
-
-    async def _answers(self, live: Live) -> bool:
-        """Whether an adopted or running project is good; waits for one that is still loading."""
-        try:
-            if (problem := (await self._examine(live)).problem) is not None:
-                self._budget.ended(live.source, live.compose_sha256, problem)
-                return False
-            contract = live.contract or await self._ready(live)
-        except EngineError as error:
-            if error.code == "engine.unreachable":
-                raise
-            return False
-        self._live[live.source] = replace(live, contract=contract, problem=None)
-        return True
-
-    async def _examine(self, live: Live) -> Live:
-        problem = await ailment(self._engine, self._labels(live.source))
-        current = self._live.get(live.source)
-        seen = replace(current if current and current.port == live.port else live, problem=problem)
-        if current and current.port == live.port:
-            self._live[live.source] = seen
-        return seen
-
-    async def _resume_watching(self) -> None:
-        """Look once at everything that may have ended while nobody looked; from now on memory is enough.
-
-        An engine that started anew has made its firewall rules anew.
-        """
-        await self._verify_guard()
-        for live in list(self._live.values()):
-            await self._tell(live)
-        self._watching = True
-
-    async def _tell(self, live: Live) -> None:
-        if self._lock(live.source).locked():
-            return  # being started or taken down by us
-        seen = await self._examine(live)
-        if seen.problem is not None and self._live.get(live.source) is seen:
-            log.warning("project_ended", source=live.source, code=seen.problem.code, reason=str(seen.problem))
-            self._on_change(live.source)
-
     async def _remove(self, source: Address) -> None:
-        live = self._live.pop(source, None)
+        live = self._lives.drop(source)
         short = live is not None and live.problem is not None and live.problem.code == OUT_OF_MEMORY
         grace = min(HURRIED_S, self._settings.stop_grace) if short else self._settings.stop_grace
         await remove(self._engine, self._labels(source), grace=grace)
@@ -391,18 +268,8 @@ class Projects:
         running = {source: (self._callback_url(source), doors.found(each)) for source, each in found.items()}
         await self._guard.adopt(running)
 
-    async def _verify_guard(self) -> None:
-        if self._guard is None or not await self._guard.verify():
-            return
-        for source in tuple(self._live):
-            if self._unguarded(source):
-                self._on_change(source)
-
-    def _unguarded(self, source: Address) -> str:
-        return self._guard.trouble(source) if self._guard is not None else ""
-
     def _keeps(self, source: Address) -> bool:
-        return source in self._live or self._lock(source).locked()
+        return self._lives.get(source) is not None or self._lock(source).locked()
 
     def _labels(self, source: Address) -> dict[str, str]:
         return labels_of(self._settings.instance, source)
