@@ -66,6 +66,7 @@ class Placing:
         self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]
     ) -> tuple[str, ...]:
         devices = await self._lease(row, environment, compose, waived)
+        await self._move(row.address, tuple(device.id for device in devices))
         share = self._ports.scheduler.share(row.address)
         if devices and (share or row.device_memory):  # known of before its containers are there, and need it
             ids = tuple(device.id for device in devices)
@@ -76,6 +77,14 @@ class Placing:
             self._ports.scheduler.release(source_holder(row.address))
             raise
         return tuple(device.id for device in devices)
+
+    async def _move(self, address: Address, devices: tuple[str, ...]) -> None:
+        """One that worked on other devices is not ready until its containers are on these."""
+        row = self._rows.of(address)
+        if row.state is SourceState.READY and row.devices and set(row.devices) != set(devices):
+            text = f"it moves from {', '.join(row.devices)} to {', '.join(devices)}"
+            log.info("source_moves", source=address, was=row.devices, now=devices)
+            await self._rows.put(replace(row, state=SourceState.WANTED, code="source.moving", reason=text))
 
     async def _lease(
         self, row: ServedSource, environment: Environment, compose: bytes, waived: frozenset[str]

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.resources import Device, Host
 from ogpu_provider.domain.source import Environment, SourceState
 from ogpu_provider.domain.task import TaskState
@@ -11,7 +12,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.wishes import SourcePolicy
 from tests.fakes.clock import settle
-from tests.fakes.runtime import Script
+from tests.fakes.runtime import FakeRuntime, Script
 from tests.unit.pipeline.stage import COMPOSE, METADATA, Daemon, Outside, running, serving
 
 CARD = Device("GPU-1", Environment.NVIDIA, "card", 24 << 30)
@@ -34,6 +35,20 @@ def on(outside: Outside, source: Address) -> list[str]:
     return [device.id for device in outside.runtime.running[source].devices]
 
 
+@dataclass(slots=True)
+class Watching(FakeRuntime):
+    """Notes how its source stands in the book when containers are asked for."""
+
+    daemon: Daemon | None = None
+    states: list[tuple[SourceState, str]] = field(default_factory=list)
+
+    async def up(self, spec: ProjectSpec) -> None:
+        row = self.daemon.ports.book.get(spec.source) if self.daemon else None
+        if row is not None:
+            self.states.append((row.state, row.code))
+        await FakeRuntime.up(self, spec)
+
+
 async def look(daemon: Daemon, *devices: Device) -> None:
     """As the daemon does after a reading."""
     before = {device.id for device in daemon.scheduler.host.devices if not device.withheld}
@@ -46,13 +61,15 @@ async def look(daemon: Daemon, *devices: Device) -> None:
 
 
 async def test_an_idle_source_moves_from_a_cordoned_card_and_works_there() -> None:
-    outside = Outside()
+    outside = Outside(runtime=(runtime := Watching()))
     source = gpu_source(outside)
     async with running(outside, host=Host(4, (CARD, OTHER)), sources=POLICY) as daemon:
         await serving(daemon, source)
+        runtime.daemon = daemon
         assert on(outside, source) == ["GPU-1"]
         await look(daemon, CORDONED, OTHER)
         await serving(daemon, source)
+        assert runtime.states == [(SourceState.WANTED, "source.moving")]  # no task is let in meanwhile
         assert on(outside, source) == ["GPU-2"]
         task = await daemon.publish(source)
         row = await outside.journal.task(task)
