@@ -366,16 +366,22 @@ class Conductor:
         Tasks of a source need the same, so the others need not: a thousand that wait cost no more than one. One whose
         stage runs has perhaps looked already, so it looks once more.
         """
-        looked: set[Address] = set()
-        line = self._ports.scheduler.line(self._ports.head.now(self._ports.clock))
-        turns = {task: place for place, task in enumerate(line)}
-        for driver in sorted(self._drivers.values(), key=lambda each: turns.get(each.task.address, -1)):
+        queued: dict[Address, Driver] = {}
+        for driver in self._drivers.values():
             task = driver.task
             if task.state is not TaskState.SEEN or of not in (None, task.source):
                 continue
-            if not driver.waiting or (driver.queued and task.source not in looked):
+            if not driver.waiting:
                 driver.wake.set()
-                looked |= {task.source} if driver.queued else set()
+            elif driver.queued:
+                queued.setdefault(task.source, driver)
+        for address in self._ports.scheduler.firsts(tuple(queued), self._ports.head.now(self._ports.clock)):
+            first = self._drivers.get(address)
+            if first is not None and first.queued:
+                queued.pop(first.task.source, None)
+                first.wake.set()
+        for driver in queued.values():  # of whose source nobody keeps a line: who waits longest
+            driver.wake.set()
 
     def nudge_seen(self) -> None:
         """The operator changed his mind: all tasks that are not admitted look again."""

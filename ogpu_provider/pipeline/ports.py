@@ -333,8 +333,8 @@ class Scheduler(Protocol):
         """Whether a task could be done before it expires, whatever else speaks for or against it; takes nothing."""
         ...
 
-    def line(self, now: float) -> list[Address]:
-        """Tasks that wait for room; whose turn it is first, first."""
+    def firsts(self, sources: Collection[Address], now: float) -> list[Address]:
+        """Of each of these sources the task that waits for room and whose turn is first; the first of all first."""
         ...
 
     def restore(self, lease: Lease) -> None:

@@ -196,10 +196,6 @@ class HostScheduler:
             self.outbid(gone)
         return admission
 
-    def line(self, now: float) -> list[Address]:
-        """Tasks that wait for room, as of now; whose turn it is first, first."""
-        return [waiting.task for waiting in self._line.order(now)] if self._line else []
-
     def firsts(self, sources: Iterable[Address], now: float) -> list[Address]:
         """Of each of these sources the waiting task whose turn is first; the first of all of them first."""
         return [waiting.task for waiting in self._line.firsts(sources, now)] if self._line else []

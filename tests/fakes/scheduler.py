@@ -1,5 +1,6 @@
 """A scheduler in a few lines: slots are counted, devices handed out in order, verdicts are what a test says."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ogpu_provider.domain.admission import Admission, Candidate
@@ -54,7 +55,7 @@ class FakeScheduler:
     def in_time(self, candidate: Candidate) -> Verdict:
         return Verdict()
 
-    def line(self, now: float) -> list[Address]:
+    def firsts(self, sources: Collection[Address], now: float) -> list[Address]:
         return []
 
     def restore(self, lease: Lease) -> None:

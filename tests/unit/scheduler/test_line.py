@@ -140,3 +140,26 @@ def test_the_line_is_never_longer_than_its_limit_and_loses_nobody(
         assert len(line) <= limit
     left = {each.task for each in line.order(0)}
     assert left | cast(set[Address], gone - {None}) == {task(n, 0).task for n in range(len(arrivals))}
+
+
+@given(arrivals=ARRIVALS, patience=st.floats(0, 30), at=st.floats(0, 400))
+def test_the_first_of_a_source_is_the_first_of_its_in_the_whole_order(
+    arrivals: list[tuple[int, bool, float]], patience: float, at: float
+) -> None:
+    line, now = Line(LinePolicy(limit=20, patience=patience)), 0.0
+    sources = (SOURCE, OTHER)
+    for n, (payment, first, gap) in enumerate(arrivals):
+        now += gap
+        made = task(n % 40, payment, now, FIRST if first else MANUAL, owed=n % 17 == 3)
+        line.join(replace(made, source=sources[n % 2]), NOW)
+        if n % 5 == 4:
+            line.leave(task(n - 3, 0).task)
+    now += at
+    order = line.order(now)
+    heads = [next((each for each in order if each.source == source), None) for source in sources]
+    found = line.firsts(sources, now)
+    expected = sorted((head for head in heads if head), key=lambda each: line._turn(each, now))
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert line._turn(one, now)[0] == line._turn(other, now)[0]
+        assert line._turn(one, now)[1] == pytest.approx(line._turn(other, now)[1])
