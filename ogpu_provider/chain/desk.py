@@ -111,12 +111,13 @@ class Desk:
             return await self.void(flight)
         return await self._replace(flight, flight.row.intent)
 
-    async def void(self, flight: Flight) -> SignedTx | None:
-        """Nothing, at the nonce of an intent that must not be sent any more."""
+    async def void(self, flight: Flight, *, unknown: bool = False) -> SignedTx | None:
+        """Nothing, at the nonce of an intent that must not be sent any more. `unknown`: no node has its last bytes, so
+        that today's price will do where a dearer offer is above the caps."""
         nothing = replace(
             flight.row.intent, effect=Effect.FILL, subject=self.address, to=self.address, data=b"", value=0
         )
-        return await self._replace(flight, nothing)
+        return await self._replace(flight, nothing, unknown=unknown)
 
     def account_for(self, flight: Flight, receipt: Receipt) -> None:
         """Take in what a transaction of `flight` used and cost."""
@@ -150,10 +151,12 @@ class Desk:
         block = self._head.block
         return block is not None and block.base_fee is not None and tx.max_fee < block.base_fee
 
-    async def _replace(self, flight: Flight, intent: Intent) -> SignedTx | None:
+    async def _replace(self, flight: Flight, intent: Intent, *, unknown: bool = False) -> SignedTx | None:
         last = flight.txs[-1]
         current = self._quoted(flight)
         fees = bump(Fees(last.max_fee, last.tip_fee), current, self._caps) if current else None
+        if unknown:
+            fees = fees or current
         if current and fees is None:
             log.error("tx.at_the_cap", intent=flight.key, nonce=last.nonce, fee=last.max_fee, cap=self._caps.absolute)
         try:

@@ -182,7 +182,7 @@ class Upkeep:
     async def _in_no_pool(self, flight: Flight) -> None:
         if not flight.voided and (self._desk.late(flight.row) or await self.is_present(flight.row.intent)):
             log.warning("tx.not_sent_any_more", intent=flight.key, nonce=flight.row.nonce)
-            await self._again(flight, await self._desk.void(flight))
+            await self._again(flight, await self._desk.void(flight, unknown=True))
         elif self._desk.too_low(flight.txs[-1]) or await self._wants_more(flight):
             await self._again(flight, await self._desk.dearer(flight))
         else:
@@ -252,9 +252,14 @@ class Upkeep:
                     await self._taken(flight, account)
 
     async def _taken(self, flight: Flight, account: Account) -> None:
-        if flight.row.intent.effect is not Effect.FILL:
-            raise self._foreign(flight.row.nonce or 0)
-        await self._courier.close(flight, _S.ABANDONED, why="the gap is filled")
+        """The process that signed for the nonce ends, and names it; a later one goes on without."""
+        if flight.row.intent.effect is Effect.FILL:
+            return await self._courier.close(flight, _S.ABANDONED, why="the gap is filled")
+        error = self._foreign(flight.row.nonce or 0)
+        if not flight.inherited:
+            raise error
+        log.error("tx.nonce_taken", intent=flight.key, nonce=flight.row.nonce, remedy=error.remedy)
+        return await self._courier.close(flight, _S.ABANDONED, why="another host used its nonce")
 
     async def _fill(self, account: Account) -> None:
         """A nonce that nothing in flight has, while the chain waits for it; believed after some blocks."""

@@ -68,6 +68,7 @@ class FakeMempool:
         self._made = 0
         self.refuse_sends = False
         self.balance: Wei = 10**24
+        self.gas_price: Wei = 2 * GWEI
 
     @property
     def head(self) -> Block:
@@ -144,7 +145,7 @@ class FakeMempool:
             case "eth_getBalance":
                 return hex(self.balance)
             case "eth_gasPrice":
-                return hex(2 * GWEI)
+                return hex(self.gas_price)
             case "eth_sendRawTransaction":
                 return self._take(bytes.fromhex(params[0][2:]))
             case "eth_getBlockReceipts":

@@ -752,6 +752,37 @@ async def test_a_used_nonce_is_believed_to_be_foreign_once_ours_cannot_be_in_a_b
     assert f"nonce 0 of {ME}" in str(error)
 
 
+async def test_after_a_restart_what_lost_its_nonce_to_another_host_is_given_up_and_the_next_is_sent() -> None:
+    """Else a journal could never be started again."""
+    world = World(confirmations=1)
+    run = await start(world)
+    await foreign(world, [0])
+    await world.hear(world.node.head, [])
+    await world.plan(intent(1))
+    while not run.done():
+        await empty(world)
+        await world.clock.advance(31)
+    assert isinstance(await ended(run), ForeignNonce)
+    async with world.running():
+        for _ in range(6):
+            await world.mine()
+            await world.clock.advance(31)
+        assert await world.state(intent(1)) is _S.ABANDONED
+        assert [row.intent.key for row in world.outcomes] == [intent(1).key]
+        await world.plan(intent(2))
+        await world.mine(3)
+        assert await world.state(intent(2)) is _S.CONFIRMED
+    run = await start(world)  # and the other one is still there
+    await foreign(world, [2])
+    await world.hear(world.node.head, [])
+    await world.plan(intent(3))
+    for _ in range(6):
+        if not run.done():
+            await empty(world)
+            await world.clock.advance(31)
+    assert isinstance(await ended(run), ForeignNonce)
+
+
 async def test_the_chains_nonce_right_after_ours_is_ours() -> None:
     world = World()
     async with world.running():
@@ -1280,3 +1311,27 @@ async def test_what_was_replaced_leaves_the_budget_what_it_does_not_need() -> No
             assert len(await prices(world, intent(1))) == 2
             await world.plan(intent(2))
             assert (len(world.node.pool) == 2) == room
+
+
+@pytest.mark.parametrize("base_fee", [20 * GWEI, None])
+async def test_the_nonce_of_a_late_transaction_that_nobody_has_is_given_up_though_prices_fell_far(
+    base_fee: int | None,
+) -> None:
+    """A dearer offer would be many times today's price: without another way its nonce held back all that came after."""
+    world = World(node=FakeMempool(base_fee=base_fee))
+    late = intent(1, deadline=world.clock.now() + 30)
+    world.node.gas_price = 40 * GWEI
+    async with world.running():
+        await world.plan(late)
+        assert max(tx.max_fee for tx in world.node.pool.values()) >= 40 * GWEI
+        world.node.pool.clear()
+        world.node.base_fee = base_fee and GWEI
+        world.node.gas_price = GWEI
+        await world.clock.advance(900)  # the price is asked for again
+        for _ in range(10):
+            await world.mine()
+            await world.clock.advance(10)
+        assert await world.state(late) is _S.ABANDONED
+        await world.plan(intent(2))
+        await world.mine(5)
+        assert await world.state(intent(2)) is _S.CONFIRMED
