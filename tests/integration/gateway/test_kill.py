@@ -3,13 +3,12 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from ogpu_provider.chain.contracts import topic
 from tests.integration.gateway.world import World, running
 from tests.waiting import until
 
@@ -21,13 +20,6 @@ BODY = {"model_id": "multiply", "input_data": {"a": 6, "b": 7}, "compute_require
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     async with running(tmp_path_factory.mktemp("killed")) as world:
         yield world
-
-
-async def published(world: World) -> list[Any]:
-    """Every publication on the chain, whoever made it."""
-    terms = {"fromBlock": "0x0", "toBlock": "latest", "topics": [topic("Nexus.TaskPublished")]}
-    found: list[Any] = await world.rpc("eth_getLogs", terms)
-    return found
 
 
 async def insisting(world: World, once: str) -> str:
@@ -45,11 +37,11 @@ async def insisting(world: World, once: str) -> str:
 
 
 async def test_a_hundred_posts_with_one_key_and_five_kills_make_one_task(world: World) -> None:
-    chance, before = random.Random(11), len(await published(world))
+    chance, before = random.Random(11), len(await world.publications())
     posts = [asyncio.create_task(insisting(world, "once")) for _ in range(100)]
-    for _ in range(5):
+    for number in range(5):
         await asyncio.sleep(chance.uniform(0.0, 0.8))
-        await world.kill()
+        await world.kill("answers" if number % 2 else "publishes")
         await world.start()
     tasks = set(await asyncio.gather(*posts))
     assert len(tasks) == 1
@@ -62,19 +54,32 @@ async def test_a_hundred_posts_with_one_key_and_five_kills_make_one_task(world: 
         return int(await world.rpc("eth_blockNumber"), 16) >= height + 5
 
     await until(blocks_later, 120, "five more blocks, in which a second one would be")
-    assert len(await published(world)) == before + 1
+    assert len(await world.publications()) == before + 1
 
 
 async def test_twenty_orders_outlive_kills(world: World) -> None:
     """Twenty orders, a kill after each fourth: all are on the chain in the end, each once."""
-    before = len(await published(world))
+    before = len(await world.publications())
     made = []
     for number in range(20):
         made.append(await insisting(world, f"order {number}"))
         if number % 4 == 3:
-            await world.kill()
+            await world.kill("answers" if number % 8 == 3 else "publishes")
             await world.start()
     for task_id in made:
         await world.published(task_id)
     assert len(set(made)) == 20
-    assert len(await published(world)) == before + 20
+    assert len(await world.publications()) == before + 20
+
+
+async def test_neither_half_outlives_the_other(world: World) -> None:
+    answering = world.answering()
+    await world.kill("publishes")
+    await until(lambda: gone(answering), 60, "the half that answers to end")
+    await world.start()
+    await world.kill("answers")  # it looks at the exit code of the other one
+    await world.start()
+
+
+async def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()

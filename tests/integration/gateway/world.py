@@ -3,12 +3,13 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import uvicorn
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ogpu_provider.chain.contracts import topic
 from ogpu_provider.devnet import accounts
 from ogpu_provider.devnet.deployment import pair_and_fund
 from ogpu_provider.devnet.jsonrpc import JsonRpc
@@ -63,10 +65,11 @@ class Sink:
 class World:
     """`http` speaks with a key's authority. The gateway process can be killed and started again."""
 
-    def __init__(self, network: LocalNetwork, config: Path, port: int) -> None:
+    def __init__(self, network: LocalNetwork, config: Path, port: int, metrics: int) -> None:
         self.network = network
         self.config = config
         self.base = f"http://127.0.0.1:{port}"
+        self.metrics = f"http://127.0.0.1:{metrics}/metrics"
         self.http = httpx.AsyncClient(trust_env=False)
         self.secret = ""
         self.process: asyncio.subprocess.Process | None = None
@@ -75,10 +78,21 @@ class World:
         self.process = await asyncio.create_subprocess_exec(*_words(self.config, "run"))
         await until(lambda: answers(self.http), 120, "the gateway to answer")
 
-    async def kill(self) -> None:
+    async def kill(self, half: Literal["publishes", "answers"] = "publishes") -> None:
+        """Kill the process that has the key, which takes the other one along, or the one that answers."""
         assert self.process is not None
-        self.process.kill()
-        await self.process.wait()
+        if half == "publishes":
+            self.process.kill()
+            await self.process.wait()
+        else:
+            os.kill(self.answering(), signal.SIGKILL)
+            assert await self.process.wait() == 3
+
+    def answering(self) -> int:
+        """The process that answers."""
+        assert self.process is not None
+        (child,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(child)
 
     async def stop(self) -> None:
         assert self.process is not None
@@ -147,6 +161,12 @@ class World:
         async with JsonRpc(self.network.node.rpc_url) as rpc:
             return await rpc.call(method, *params)
 
+    async def publications(self) -> list[Any]:
+        """Every publication on the chain, whoever made it."""
+        terms = {"fromBlock": "0x0", "toBlock": "latest", "topics": [topic("Nexus.TaskPublished")]}
+        found: list[Any] = await self.rpc("eth_getLogs", terms)
+        return found
+
     async def later(self, seconds: int) -> None:
         """Move the chain's time on."""
         await self.rpc("evm_increaseTime", hex(seconds))
@@ -189,8 +209,9 @@ async def gateway_on(
     network: LocalNetwork, folder: Path, models: Mapping[str, tuple[str, str]], *more: str
 ) -> AsyncIterator[World]:
     """A gateway on a network that runs; `models` are source and price by id, `more` lines of its settings."""
-    config, port = await _configure(folder, network.describe(), *more)
-    world = World(network, config, port)
+    port, metrics = free_port(), free_port()
+    config = await _configure(folder, network.describe(), f"port = {port}", f"metrics_port = {metrics}", *more)
+    world = World(network, config, port, metrics)
     for model, (source, price) in models.items():
         await world.command("models", "add", model, source, "multiply", price)
     world.http, shown = await world.key("test", "--tier", "premium")
@@ -205,13 +226,12 @@ async def gateway_on(
             world.process.kill()
 
 
-async def _configure(folder: Path, made: dict[str, Any], *more: str) -> tuple[Path, int]:
+async def _configure(folder: Path, made: dict[str, Any], *more: str) -> Path:
     password = folder / "password"
     password.touch(mode=0o600)
     password.write_text("devnet")
     store = folder / "keys" / "gateway.json"
     await keystore.import_key(store, accounts.role("client2").private_key, "devnet", rounds=4096)
-    port = free_port()
     config = folder / "config.toml"
     config.write_text(f"""data_dir = "{folder / "data"}"
 [network]
@@ -223,7 +243,6 @@ gateway_url = "{made["gateway_url"]}"
 confirmations = 1
 allow_private_urls = true
 [gateway]
-port = {port}
 keystore = "{store}"
 password_file = "{password}"
 max_payment = "50"
@@ -235,7 +254,7 @@ load = {{hourly = 100000, concurrent = 100000, batches = 1000}}
 tiny = {{hourly = 2, concurrent = 5, batches = 1}}
 """)
     os.chmod(config, 0o600)
-    return config, port
+    return config
 
 
 def _words(config: Path, *words: str) -> tuple[str, ...]:

@@ -71,3 +71,31 @@ def test_no_key_reads_what_another_owns(api: Served) -> None:
             assert other.request(verb, path.format(task_id=api.task)).status_code == 404
         listed = other.get("/api/tasks", params={"limit": 100}).json()["tasks"]
         assert api.task not in [one["task_id"] for one in listed]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/hook",
+        "http://169.254.169.254/latest/meta-data",
+        "https://10.1.2.3/hook",
+        "https://[::1]/hook",
+        "https://[2002:a9fe:a9fe::]/hook",
+        "https://user:word@example.com/hook",
+        "https://example.com:8443/hook",
+        "ftp://example.com/hook",
+    ],
+)
+def test_a_callback_that_leads_inside_is_refused_with_the_task(api: Served, url: str) -> None:
+    header, body = {"Authorization": f"Bearer {api.key}"}, {"model_id": "multiply", "input_data": {}}
+    body |= {"compute_requirements": {}, "callback_url": url}
+    refused = httpx.post(api.url + "/api/tasks", json=body, headers=header, trust_env=False)
+    assert (refused.status_code, refused.json()["code"]) == (422, "callback.refused")
+
+
+def test_what_is_no_json_for_others_is_refused(api: Served) -> None:
+    header = {"Authorization": f"Bearer {api.key}", "Content-Type": "application/json"}
+    for value in ("NaN", "-Infinity", '"\\ud800"'):
+        body = f'{{"model_id": "multiply", "input_data": {{"a": {value}}}, "compute_requirements": {{}}}}'
+        refused = httpx.post(api.url + "/api/tasks", content=body, headers=header, trust_env=False)
+        assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")

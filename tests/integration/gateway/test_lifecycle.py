@@ -1,0 +1,182 @@
+"""What REST shows is what the chain says, step by step, and also where blocks are undone under an order."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from ogpu_provider.devnet import accounts
+from ogpu_provider.devnet.jsonrpc import JsonRpc
+from ogpu_provider.devnet.transactions import read
+from ogpu_provider.domain.facts import TaskStatus
+from ogpu_provider.domain.units import ZERO_ADDRESS
+from tests.integration.gateway.world import World, running
+from tests.waiting import until
+
+pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with running(tmp_path_factory.mktemp("lifecycle")) as world:
+        yield world
+
+
+async def height(world: World) -> int:
+    return int(await world.rpc("eth_blockNumber"), 16)
+
+
+async def undo_down_to(world: World, block: int) -> None:
+    """Everything above `block` never was; what was sent meanwhile is gone with it. Blocks come meanwhile, from which
+    the node counts."""
+    first = hex(block + 1)
+    before = (await world.rpc("eth_getBlockByNumber", first, False))["hash"]
+    while (await world.rpc("eth_getBlockByNumber", first, False))["hash"] == before:
+        await world.rpc("anvil_reorg", await height(world) - block, [])
+
+
+async def kinds(world: World, task_id: str) -> list[str]:
+    return [one["event"] for one in (await world.http.get(f"/api/tasks/{task_id}")).json()["timeline"]]
+
+
+SAME = {
+    TaskStatus.NEW: {"CREATED"},
+    TaskStatus.ATTEMPTED: {"ASSIGNED", "EXECUTING"},
+    TaskStatus.RESPONDED: {"EXECUTING"},
+    TaskStatus.FINALIZED: {"COMPLETED"},
+    TaskStatus.CANCELED: {"CANCELLED"},
+}
+"""A task's status in its contract, and the states that mean it."""
+
+
+async def agrees(world: World, task_id: str, status: TaskStatus) -> dict[str, Any]:
+    """The chain has this status, and REST comes to mean it: with the provider and the response that the chain has."""
+    task = await world.published(task_id)
+    assert await world.status_on_chain(task) == status
+    async with JsonRpc(world.network.node.rpc_url) as rpc:
+        number = await read(rpc, task, "Task", "getAttemptCount")
+        providers = await read(rpc, task, "Task", "getAttempters", 0, number - 1) if number else [None]
+        given = await read(rpc, task, "Task", "responseOf", providers[0]) if number else ZERO_ADDRESS
+
+    async def same() -> dict[str, Any] | None:
+        shown: dict[str, Any] = (await world.http.get(f"/api/tasks/{task_id}")).json()
+        there = shown["chain"]["provider"], shown["chain"]["response"]
+        return shown if shown["status"] in SAME[status] and there == (providers[0], none_of(given)) else None
+
+    found: dict[str, Any] = await until(same, 60, f"{task_id} to be as on chain, {status.name}")
+    return found
+
+
+def none_of(address: str) -> str | None:
+    return None if address == ZERO_ADDRESS else address
+
+
+@pytest.mark.parametrize("model", ["multiply", "manual"], ids=["first response", "manual confirmation"])
+async def test_every_step_on_chain_is_the_same_step_of_rest(world: World, model: str) -> None:
+    task_id = (await world.create(model_id=model)).json()["task_id"]
+    task = await world.published(task_id)
+    await agrees(world, task_id, TaskStatus.NEW)
+    await world.attempt(task)
+    await agrees(world, task_id, TaskStatus.ATTEMPTED)
+    await world.answer(task, {"result": 42}, attempt=False)
+    if model == "manual":
+        assert (await agrees(world, task_id, TaskStatus.RESPONDED))["awaits_confirmation"]
+        assert (await world.http.post(f"/api/tasks/{task_id}/confirm")).status_code == 202
+        await world.reaches(task_id, "COMPLETED")
+    done = await agrees(world, task_id, TaskStatus.FINALIZED)
+    assert done["results"] == {"result": 42}
+    asked = ["responded", "confirm_requested"] if model == "manual" else ["responded"]
+    steps = ["created", "pinned", "published", "assigned", "started", *asked, "completed"]
+    assert await kinds(world, task_id) == steps
+
+
+async def test_a_cancellation_is_the_same_on_chain_and_by_rest(world: World) -> None:
+    task_id = (await world.create()).json()["task_id"]
+    await agrees(world, task_id, TaskStatus.NEW)
+    assert (await world.http.post(f"/api/tasks/{task_id}/cancel")).status_code == 202
+    await world.reaches(task_id, "CANCELLED")
+    assert (await agrees(world, task_id, TaskStatus.CANCELED))["refunded"]
+
+
+async def test_what_rest_shows_is_what_the_chain_says(world: World) -> None:
+    """The transactions, addresses and times of a finished task, each asked of the node itself."""
+    task_id = (await world.create()).json()["task_id"]
+    task = await world.published(task_id)
+    await world.answer(task, {"result": 42})
+    shown = await world.reaches(task_id, "COMPLETED")
+    assert shown["chain"]["provider"] == accounts.role("provider").address
+    assert await world.status_on_chain(task) == TaskStatus.FINALIZED
+    (sent,) = shown["transactions"]
+    receipt = await world.rpc("eth_getTransactionReceipt", sent["hash"])
+    assert int(receipt["blockNumber"], 16) == sent["block"]
+    assert any(task.lower()[2:] in topic for log in receipt["logs"] for topic in [*log["topics"], log["data"]])
+    logs = (await world.http.get(f"/api/tasks/{task_id}/logs")).json()
+    assert logs["origin"] == "chain"
+    assert datetime.fromtimestamp(logs["lines"][0]["at"], UTC).year >= 2026
+
+
+async def test_a_publication_that_is_undone_is_made_again_and_once(world: World) -> None:
+    task_id = (await world.create()).json()["task_id"]
+    await world.published(task_id)
+    await world.rpc("anvil_reorg", 3, [])
+
+    async def again() -> str | None:
+        shown = (await world.http.get(f"/api/tasks/{task_id}")).json()
+        address: str = shown["chain"]["task"]
+        return address if await world.rpc("eth_getCode", address, "latest") != "0x" else None
+
+    task = await until(again, 120, "the task to be on the new chain")
+    await world.answer(task, {"result": 42})
+    done = await world.reaches(task_id, "COMPLETED")
+    found = [log for log in await world.publications() if task.lower()[2:] in json.dumps(log).lower()]
+    (sent,) = done["transactions"]
+    assert [log["transactionHash"] for log in found] == [sent["hash"]]
+    assert (await world.http.get("/api/tasks", params={"status": "COMPLETED"})).json()["tasks"][0]["task_id"] == task_id
+
+
+async def test_an_attempt_that_is_undone_leaves_the_task_to_others(world: World) -> None:
+    task_id = (await world.create()).json()["task_id"]
+    task = await world.published(task_id)
+    await world.rpc("anvil_mine", "0x4")
+    before = await height(world)
+    await world.attempt(task)
+    taken = await world.reaches(task_id, "EXECUTING")
+    assert taken["chain"]["provider"] == accounts.role("provider").address
+    await undo_down_to(world, before)
+    back = await world.reaches(task_id, "CREATED")
+    assert (back["chain"]["provider"], back["chain"]["task"]) == (None, task)
+    assert await world.status_on_chain(task) == TaskStatus.NEW
+    await world.answer(task, {"result": 42}, "provider2")
+    done = await world.reaches(task_id, "COMPLETED")
+    assert done["chain"]["provider"] == accounts.role("provider2").address
+    steps = ["created", "pinned", "published", "assigned", "started", "attempt_undone"]
+    assert await kinds(world, task_id) == [*steps, "assigned", "started", "responded", "completed"]
+
+
+async def test_a_response_that_is_undone_is_not_shown_any_more(world: World) -> None:
+    task_id = (await world.create(model_id="manual")).json()["task_id"]
+    task = await world.published(task_id)
+    await world.attempt(task)
+    await world.rpc("anvil_mine", "0x4")
+    before = await height(world)
+    await world.answer(task, {"result": 41}, attempt=False)
+
+    async def offered() -> bool:
+        readable = (await world.http.get(f"/api/tasks/{task_id}/results")).status_code == 200
+        return readable and bool((await world.http.get(f"/api/tasks/{task_id}")).json()["awaits_confirmation"])
+
+    async def withdrawn() -> bool:
+        return (await world.http.get(f"/api/tasks/{task_id}/results")).status_code == 409
+
+    await until(offered, 60, "the response to be readable")
+    await undo_down_to(world, before)
+    await until(withdrawn, 60, "the response to be gone")
+    shown = (await world.http.get(f"/api/tasks/{task_id}")).json()
+    assert (shown["status"], shown["awaits_confirmation"], shown["chain"]["response"]) == ("EXECUTING", False, None)
+    await world.answer(task, {"result": 42}, attempt=False)
+    await until(offered, 60, "the second response to be readable")
+    assert (await world.http.post(f"/api/tasks/{task_id}/confirm")).status_code == 202
+    assert (await world.reaches(task_id, "COMPLETED"))["results"] == {"result": 42}
