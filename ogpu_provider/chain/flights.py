@@ -27,8 +27,9 @@ class Flight:
     `suspect`: something was heard that its state does not explain, so the chain is to be asked. `refusals`: answers
     that said no since it was signed last. `passed`: head when the chain's nonce was first seen past its own although
     no transaction of it was in a block. `old`: planned so long ago that its effect may be there by another path;
-    `asked_at` (monotonic): when the chain was last asked about that. `told`: the block that a log of it was read in and
-    what a gas of it costs there; nothing but a transaction that worked leaves a log.
+    `asked_at` (monotonic): when the chain was last asked about that. `inherited`: signed by an earlier process. `told`:
+    the block that a log of it was read in and what a gas of it costs there; nothing but a transaction that worked leaves
+    a log.
     """
 
     row: IntentRow
@@ -40,6 +41,7 @@ class Flight:
     refusals: int = 0
     passed: int | None = None
     old: bool = False
+    inherited: bool = False
     asked_at: float = float("-inf")
     told: tuple[Hash, Wei] | None = None
     moving: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
@@ -85,7 +87,8 @@ class Flights:
                 return
             for row in await self._outbox.open_intents():
                 planned = row.state is _S.PLANNED
-                flight = self._flights[row.intent.key] = Flight(row, suspect=not planned, old=planned)
+                flight = Flight(row, suspect=not planned, old=planned, inherited=not planned)
+                self._flights[row.intent.key] = flight
                 for tx in await self._outbox.signed(flight.key):
                     self._remember(flight, tx)
             highest = await self._outbox.highest_nonce()
