@@ -24,7 +24,8 @@ from ogpu_provider.domain.source import DeliveryMethod, Environment, SourceParam
 from ogpu_provider.domain.units import COIN, Address, Hash
 from ogpu_provider.store.history import HistoryStore
 
-WEEK_S = 7 * 86_400
+WEEK_S = 7 * 86_400 - 3600
+"""Less what it may take to make it up: the command counts back from when it starts."""
 SERVED, SOURCES = 20, 24
 PORTION = 10_000
 POLICY = """
@@ -38,12 +39,12 @@ per_kwh_in = {"mon-fri 22:00-06:00" = "0.21"}
 coin_price = "0.05"
 watts = 300
 [owner]
-hours = ["mon-fri 17:00-09:00", "sat,sun"]
+hours = ["mon-fri 08:00-06:00", "sat,sun"]
 [sources]
 idle_after = 600
 serve = [%s]
 """
-HOST = 'cpu_slots = 32\n[[devices]]\nenvironment = "nvidia"\nname = "RTX 4090"\nmemory_gib = 24\ncount = 16\n'
+HOST = 'cpu_slots = %d\n[[devices]]\nenvironment = "nvidia"\nname = "RTX 4090"\nmemory_gib = 24\ncount = %d\n'
 
 
 def source(number: int) -> Address:
@@ -108,7 +109,9 @@ def simulate(folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tasks", type=int, default=1_000_000)
-    many = parser.parse_args().tasks
+    parser.add_argument("--cards", type=int, default=16)
+    args = parser.parse_args()
+    many = args.tasks
     with tempfile.TemporaryDirectory(prefix="simulate-") as name:
         folder = Path(name)
         folder.joinpath("config.toml").write_text(
@@ -116,8 +119,8 @@ def main() -> None:
         )
         listed = ", ".join(f'"{source(number)}"' for number in range(SERVED))
         folder.joinpath("policy.toml").write_text(POLICY % listed)
-        folder.joinpath("host.toml").write_text(HOST)
-        asyncio.run(make(folder / "history.db", many, int(time.time()) - WEEK_S + 60))
+        folder.joinpath("host.toml").write_text(HOST % (2 * args.cards, args.cards))
+        asyncio.run(make(folder / "history.db", many, int(time.time()) - WEEK_S))
         size = folder.joinpath("history.db").stat().st_size
         print(json.dumps(simulate(folder) | {"file_mib": size >> 20, "load": os.getloadavg()[0]}, indent=2))
 
