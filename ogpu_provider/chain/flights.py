@@ -27,9 +27,9 @@ class Flight:
     `suspect`: something was heard that its state does not explain, so the chain is to be asked. `refusals`: answers
     that said no since it was signed last. `passed`: head when the chain's nonce was first seen past its own although
     no transaction of it was in a block. `old`: planned so long ago that its effect may be there by another path;
-    `asked_at` (monotonic): when the chain was last asked about that. `inherited`: signed by an earlier process. `told`:
-    the block that a log of it was read in and what a gas of it costs there; nothing but a transaction that worked leaves
-    a log.
+    `asked_at` (monotonic): when the chain was last asked about that. `inherited`: signed by an earlier process.
+    `told`: the block that a log of it was read in and what a gas of it costs there; nothing but a transaction that
+    worked leaves a log.
     """
 
     row: IntentRow
