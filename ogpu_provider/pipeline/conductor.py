@@ -7,19 +7,19 @@ attempt's intent. A lease is held exactly while the saved state is one of HOLDIN
 """
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from ogpu_provider.domain.errors import KnownIntent, ProviderError, StaleRow
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.killpoints import reach
-from ogpu_provider.domain.resources import Lease, task_holder
-from ogpu_provider.domain.task import AT_WORK, Step, Task, TaskState, Transition, Wait
+from ogpu_provider.domain.resources import task_holder
+from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.driver import Driver
+from ogpu_provider.pipeline.live import LiveTasks
 from ogpu_provider.pipeline.patience import Retried, take_step
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.recovery import decide
@@ -29,21 +29,17 @@ from ogpu_provider.pipeline.standing import refused
 
 log = structlog.get_logger()
 
-FIRST_STEP_S = 0.03
-"""Seconds for which what a block says of older tasks lets its new ones go ahead."""
-
 Observer = Callable[[Task, TaskState], None]
 Outcome = Transition | Mapping[str, object] | None
 Decide = Callable[[Task], Outcome]
 
 
-class Conductor:
+class Conductor(LiveTasks):
     """`observe` is told of every saved step (task, state before); it must not block."""
 
     def __init__(self, ports: Ports, observe: Observer | None = None) -> None:
-        self._ports = ports
+        super().__init__(ports)
         self._observe = observe
-        self._drivers: dict[Address, Driver] = {}
         self._group: asyncio.TaskGroup | None = None
         self._started = asyncio.Event()
 
@@ -86,60 +82,6 @@ class Conductor:
         assert driver.loop is not None
         driver.loop.cancel()
         self._let_go(driver.task)
-
-    async def first_steps(self, tasks: Iterable[Address]) -> None:
-        """Returns when each has made its first step or waits for something, after `FIRST_STEP_S` at the latest."""
-        drivers = [self._drivers[task] for task in tasks if task in self._drivers]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_STEP_S):
-                for driver in drivers:
-                    await driver.moved.wait()
-
-    def nudge(self, task: Address) -> None:
-        """Something was heard of a task: its stage is run again."""
-        if driver := self._drivers.get(task):
-            driver.wake.set()
-
-    def nudge_source(self, source: Address) -> None:
-        for driver in self._drivers.values():
-            if driver.task.source == source:
-                driver.wake.set()
-
-    def nudge_settling(self) -> None:
-        """A new head: tasks that wait for depth, and have it now, look once; then they hear from the sender."""
-        head = self._ports.head.block
-        deep = (head.number if head else 0) - self._ports.policy.confirmations
-        for driver in self._drivers.values():
-            finalized = driver.task.finalized_block
-            if finalized is not None and finalized <= deep and not driver.deep:
-                driver.deep = True
-                driver.wake.set()
-
-    def busy(self, source: Address) -> bool:
-        """Whether a task of the source is somewhere between admission and its response."""
-        return any(d.task.source == source and d.task.state in AT_WORK for d in self._drivers.values())
-
-    def leases(self) -> list[Lease]:
-        """What the saved states of live tasks hold."""
-        return [lease for driver in self._drivers.values() if (lease := driver.task.lease)]
-
-    def engaged(self, source: Address) -> bool:
-        """Whether a task of the source is at work, or may be soon."""
-        states = {driver.task.state for driver in self._drivers.values() if driver.task.source == source}
-        return TaskState.SEEN in states or bool(states & AT_WORK)
-
-    def occupied(self, source: Address) -> bool:
-        """Whether a task of the source is in its containers, or about to be."""
-        inside = (TaskState.READY, TaskState.ATTEMPTED, TaskState.EXECUTING)
-        return any(d.task.source == source and d.task.state in inside for d in self._drivers.values())
-
-    def follows(self, task: Address) -> bool:
-        """Whether the task is live, so that what happens to it on chain matters here."""
-        return task in self._drivers
-
-    def waits(self) -> dict[Address, str]:
-        """What each live task waits for; empty while its stage runs."""
-        return {address: driver.waiting for address, driver in self._drivers.items()}
 
     async def apply(self, address: Address, decide: Decide) -> None:
         """Let a fact act on a row: `decide` gives a transition, changed fields, or None; then the task goes on."""
@@ -231,7 +173,7 @@ class Conductor:
                     step = await take_step(task, self._ports, tries)
                     if queued and isinstance(step, Wait) and not step.for_room:
                         driver.waiting = step.why  # for something else than room now: the next one looks
-                        self._nudge_first(task.source)
+                        self.nudge_first(task.source)
                 tries = tries + 1 if isinstance(step, Retried) else 0
                 try:
                     task, step = await self._take(driver, task, step)
@@ -313,7 +255,7 @@ class Conductor:
         if saved.state is TaskState.SEEN:
             self.start(saved)
         elif task.state is TaskState.SEEN:
-            self._nudge_first(task.source)  # perhaps there is room for two
+            self.nudge_first(task.source)  # perhaps there is room for two
         return saved
 
     async def _commit(self, task: Task, steps: Sequence[Transition], at: float) -> Task:
@@ -332,7 +274,7 @@ class Conductor:
     def _let_go(self, row: Task) -> None:
         """Of what the task does not hold any more, or its stage took for a step that was not saved."""
         if row.lease is None and self._ports.scheduler.release(task_holder(row.address)):
-            self._nudge_first()
+            self.nudge_first()
 
     def _note(self, saved: Task, at: float) -> float | None:
         """Let the task's loop know its row; returns when its container was called."""
@@ -359,32 +301,3 @@ class Conductor:
             await self._ports.runtime.keep_logs(task.source, task.address, called_at)
         except ProviderError as error:
             log.warning("task_logs_not_kept", task=task.address, code=error.code, error=str(error))
-
-    def _nudge_first(self, of: Address | None = None) -> None:
-        """There is room again: the task of each source whose turn is first looks, or that of one source.
-
-        Tasks of a source need the same, so the others need not: a thousand that wait cost no more than one. One whose
-        stage runs has perhaps looked already, so it looks once more.
-        """
-        queued: dict[Address, Driver] = {}
-        for driver in self._drivers.values():
-            task = driver.task
-            if task.state is not TaskState.SEEN or of not in (None, task.source):
-                continue
-            if not driver.waiting:
-                driver.wake.set()
-            elif driver.queued:
-                queued.setdefault(task.source, driver)
-        for address in self._ports.scheduler.firsts(tuple(queued), self._ports.head.now(self._ports.clock)):
-            first = self._drivers.get(address)
-            if first is not None and first.queued:
-                queued.pop(first.task.source, None)
-                first.wake.set()
-        for driver in queued.values():  # of whose source nobody keeps a line: who waits longest
-            driver.wake.set()
-
-    def nudge_seen(self) -> None:
-        """The operator changed his mind: all tasks that are not admitted look again."""
-        for driver in self._drivers.values():
-            if driver.task.state is TaskState.SEEN and driver.waiting:
-                driver.wake.set()
