@@ -14,6 +14,7 @@ from ogpu_provider.domain.units import COIN, Address, Hash
 from ogpu_provider.store.memory import MemoryStore
 from tests.fakes.clock import settle
 from tests.fakes.content import FakeContent
+from tests.fakes.loop import run as jumping
 from tests.unit.pipeline.stage import CONFIG, Daemon, Outside, running, serving
 
 S = TaskState
@@ -129,20 +130,23 @@ async def test_a_task_that_is_over_is_looked_at_and_left(outside: Outside, disk:
         assert len(daemon.leases) == 1
 
 
-async def test_what_a_block_says_of_older_tasks_comes_after_the_first_step_of_its_new_ones(
+def test_what_a_block_says_of_older_tasks_comes_after_the_first_step_of_its_new_ones(
     outside: Outside, disk: SlowDisk
 ) -> None:
-    source = outside.source(answers=False)
-    async with running(outside, slots=4) as daemon:
-        await serving(daemon, source)
-        older = await daemon.publish(source)
-        assert await daemon.state(older) is S.EXECUTING
-        disk.written.clear()
-        new = outside.chain.publish_task(source, config_url=CONFIG)
-        await daemon.block(outside.chain.cancel(older), new)
-        assert await daemon.state(older) is S.CANCELED
-        assert await daemon.state(new.task) is S.EXECUTING
-        assert disk.written.index((new.task, "executing")) < disk.written.index((older, "canceled"))
+    async def story() -> None:
+        source = outside.source(answers=False)
+        async with running(outside, slots=4) as daemon:
+            await serving(daemon, source)
+            older = await daemon.publish(source)
+            assert await daemon.state(older) is S.EXECUTING
+            disk.written.clear()
+            new = outside.chain.publish_task(source, config_url=CONFIG)
+            await daemon.block(outside.chain.cancel(older), new)
+            assert await daemon.state(older) is S.CANCELED
+            assert await daemon.state(new.task) is S.EXECUTING
+            assert disk.written.index((new.task, "executing")) < disk.written.index((older, "canceled"))
+
+    jumping(story())  # no time passes while there is something to do
 
 
 async def test_a_new_task_whose_config_does_not_come_does_not_hold_up_the_others(outside: Outside) -> None:
