@@ -103,15 +103,19 @@ class Ward:
         }
 
     async def cordon(self, card: str, text: str) -> Cordon:
-        """The operator takes a card out of use; no test lifts that. Raises CardUnknown."""
-        device = next((each for each in self._devices if each.card == card), None)
+        """The operator takes a card out of use, by its id or that of an instance; no test lifts that.
+
+        Raises CardUnknown.
+        """
+        device = next((each for each in self._devices if card in (each.card, each.id)), None)
         if device is None:
             raise CardUnknown(f"no card {card} on this host", remedy="`ogpu-provider devices` lists them")
-        standing = self._cordon_of(card)
-        return standing or await self._set(Ailment(card, device.name, Reason(BY_HAND, text)))
+        standing = self._cordon_of(device.card)
+        return standing or await self._set(Ailment(device.card, device.name, Reason(BY_HAND, text)))
 
     async def uncordon(self, card: str) -> Cordon:
         """The operator takes the card as it is: what lasts is tolerated until it is over. Raises CardUnknown."""
+        card = next((each.card for each in self._devices if each.id == card), card)
         cordon = self._cordon_of(card)
         if cordon is None:
             raise CardUnknown(f"no cordon on {card}", code="device.not_cordoned", remedy="`ogpu-provider devices`")

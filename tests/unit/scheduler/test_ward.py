@@ -239,6 +239,16 @@ async def test_what_the_operator_cordoned_no_test_gives_back() -> None:
     assert await withheld(ward) == {}
 
 
+async def test_the_id_of_an_instance_stands_for_its_card() -> None:
+    ward = await Clinic().open()
+    parts = [DeviceReading(replace(CARD, id=f"MIG-{n}", part_of="GPU-9")) for n in (1, 2)]
+    await withheld(ward, parts)
+    assert (await ward.cordon("MIG-2", "dusty")).card == "GPU-9"
+    assert set(await withheld(ward, parts)) == {"MIG-1", "MIG-2"}
+    await ward.uncordon("MIG-1")
+    assert await withheld(ward, parts) == {}
+
+
 async def test_cards_that_nobody_knows() -> None:
     ward = await Clinic().open()
     with pytest.raises(CardUnknown) as unknown:
