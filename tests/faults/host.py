@@ -49,7 +49,7 @@ def socket_url(network: Network) -> str:
 
 
 @asynccontextmanager
-async def pool_of(*ends: tuple[str, str], timeout: float = 0.4) -> AsyncIterator[RpcPool]:
+async def pool_of(*ends: tuple[str, str], timeout: float = 1.0) -> AsyncIterator[RpcPool]:
     """Each end is an http and a ws URL."""
     pool = RpcPool([Rpc(devnet(http, ws), timeout=timeout, random=lambda: 0.0) for http, ws in ends], hedge=0.1)
     async with pool:
@@ -135,7 +135,7 @@ class Host:
         assert await self.store.plan(self.chain.intent_attempt(Address(task), COIN, 2e9), at=0.0)
         self.sender.wake()
 
-    async def caught_up(self, limit: float = 20.0) -> None:
+    async def caught_up(self, limit: float = 180.0) -> None:
         async def same() -> bool:
             return self.kept == await twin(self.network)
 

@@ -17,7 +17,7 @@ from tests.faults.proxy import Proxy
 from tests.integration.devnet.conftest import Network
 from tests.sizes import size
 
-pytestmark = pytest.mark.devnet
+pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
 BLOCKS = size("fault blocks")
 
 
@@ -98,7 +98,7 @@ async def test_a_lagging_pair_skips_no_block(tmp_path: Path) -> None:
                     await network.rpc.call("evm_mine")
             await first.disarm()
             await network.rpc.call("evm_mine")
-            await host.caught_up(30)
+            await host.caught_up()
         assert host.undone == 0
 
 

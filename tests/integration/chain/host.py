@@ -129,7 +129,7 @@ class Host:
             assert await self.store.plan(intent, at=0.0)
         self.sender.wake()
 
-    async def until(self, intent: Intent, wanted: Callable[[IntentRow], bool], limit: float = 20) -> IntentRow:
+    async def until(self, intent: Intent, wanted: Callable[[IntentRow], bool], limit: float = 120) -> IntentRow:
         async with asyncio.timeout(limit):
             while True:
                 row = await self.store.intent(intent.key)

@@ -54,7 +54,7 @@ class Path:
         script.answers = answers
 
     async def until(
-        self, what: Callable[[], Awaitable[object]], sentence: str, *, blocks: int = 0, looks: int = 400
+        self, what: Callable[[], Awaitable[object]], sentence: str, *, blocks: int = 0, looks: int = 3_000
     ) -> None:
         """`blocks` are mined at each look."""
         for _ in range(looks):

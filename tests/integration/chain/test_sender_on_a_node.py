@@ -136,7 +136,7 @@ async def test_a_base_fee_twenty_times_higher_is_followed(host: Host) -> None:
         first = (await host.store.signed(attempt.key))[0]
         await host.rpc.call("anvil_setNextBlockBaseFeePerGas", hex(20 * first.max_fee))
         await host.rpc.call("anvil_setIntervalMining", 1)
-        row = await host.until(attempt, closed, 60)
+        row = await host.until(attempt, closed)
         used = await host.store.signed(attempt.key)
         assert row.state is IntentState.CONFIRMED
         assert {tx.nonce for tx in used} == {first.nonce}
@@ -154,6 +154,6 @@ async def test_a_second_host_with_the_same_key_ends_loudly(host: Host, tmp_path:
         attempts = [host.chain.intent_attempt(task, COIN, 2e9) for task in tasks]
         await host.plan(attempts[0])
         await twin.plan(attempts[1])
-        ended, _ = await asyncio.wait({host.sending, twin.sending}, timeout=40, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait({host.sending, twin.sending}, timeout=120, return_when=asyncio.FIRST_COMPLETED)
         assert [type(leaf(task.exception())) for task in ended] == [ForeignNonce]
     await other.close()
