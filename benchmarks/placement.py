@@ -1,8 +1,8 @@
 """How long a decision takes: 200 sources and 16 cards, shared as far as learnt peaks allow: `scripts/bench placement`.
 
 A decision is where a source goes (`grant`), what it keeps of its card by now (`share`), or whether a task is taken
-(`admit`, with estimate, costs, breakers and bid). Times are this thread's CPU time, so that what else runs on the machine
-counts little.
+(`admit`, with estimate, costs, breakers and bid). Times are this thread's CPU time, so that what else runs on the
+machine counts little.
 """
 
 import argparse
