@@ -11,9 +11,14 @@ from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.standing import ended
 
+UNREAD_S = 30.0
+"""Seconds until a task of a source whose parameters are not read yet is looked at again, if nothing is heard before."""
+
 
 async def admit(task: Task, ports: Ports) -> Step:
     source = ports.book.get(task.source)
+    if source is not None and source.state is SourceState.WANTED and source.params is None:  # a first start
+        return Wait(ports.head.now(ports.clock) + UNREAD_S, _prepared(source))
     if source is None or source.state is SourceState.DROPPED or source.params is None:
         reason = source.reason if source and source.reason else "this host does not serve the source"
         return _declined(Reason("source.not_served", reason))

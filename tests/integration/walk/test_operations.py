@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class Walk:
             view = await self.client.call("task", address=task)
             return bool(view["status"] == "FINALIZED")
 
-        await until(finalised, 240, "the task to be finalised", pause=0.5)
+        await self.until(finalised, 240, "the task to be finalised")
         assert await self.ask("Vault", "balanceOf", self.master.address) == before + COIN // 100
 
     async def now(self) -> int:
@@ -173,7 +173,15 @@ class Walk:
         async def gone() -> bool:
             return not await self.registered()
 
-        await until(gone, 120, "the source to have no such provider")
+        await self.until(gone, 120, "the source to have no such provider")
+
+    async def until(self, look: Callable[[], Awaitable[bool]], timeout: float, what: str) -> None:
+        """Tells the end of the daemon's log where it waited in vain."""
+        try:
+            await until(look, timeout, what, pause=0.5)
+        except AssertionError as error:
+            error.add_note((await self.machine.run("tail -n 60 /run/walk/log")).out)
+            raise
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ogpu_provider.domain.errors import DispatchError, EngineError, FetchError, PinError, Retry
+from ogpu_provider.domain.errors import DispatchError, EngineError, FetchError, PinError, Retry, RpcUnavailable
 from ogpu_provider.domain.facts import ProviderRemoved
 from ogpu_provider.domain.intent import Effect, IntentState
 from ogpu_provider.domain.source import DeliveryMethod, SourceState
@@ -12,6 +12,7 @@ from ogpu_provider.domain.task import ResultOutcome, TaskState
 from ogpu_provider.domain.units import COIN
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.ports import Policy
+from ogpu_provider.pipeline.sources import SourcePolicy
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from tests.fakes.chain import OTHER, US
 from tests.fakes.clock import settle
@@ -379,6 +380,20 @@ async def test_a_removed_provider_takes_no_more_tasks(outside: Outside) -> None:
         await daemon.block(ProviderRemoved(origin, US))
         task = await daemon.publish(source)
         assert (await daemon.task(task)).code == "source.not_ready"
+
+
+async def test_a_task_waits_for_a_source_of_which_nothing_could_be_read_yet(outside: Outside) -> None:
+    """The first start after `register`, while no endpoint answers."""
+    source = outside.source()
+    outside.chain.failures = [RpcUnavailable("no endpoint answers") for _ in range(3)]
+    async with running(outside, sources=SourcePolicy(listed=frozenset({source}))) as daemon:
+        row = daemon.ports.book.get(source)
+        assert row is not None
+        assert row.params is None
+        task = await daemon.publish(source)
+        assert await daemon.state(task) is S.SEEN
+        await outside.clock.advance(61)
+        assert await daemon.state(task) is S.SUBMITTED
 
 
 async def test_a_task_waits_for_a_source_that_is_being_prepared(outside: Outside) -> None:
