@@ -149,7 +149,7 @@ class Patience:
     """Seconds for one call, and for the compose command."""
 
     call: int = 20
-    command: float = 30.0
+    command: float = 90.0
 
 
 PATIENT = Patience()
