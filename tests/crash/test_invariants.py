@@ -232,7 +232,7 @@ class Provider(RuleBasedStateMachine):
             self.history.append(whole.mine())
             await self._deliver()
             await whole.outside.clock.advance(10)
-            counted = whole.outside.clock.now() > calm_at + FOUND_S
+            counted = not self.unheard or whole.outside.clock.now() > calm_at + FOUND_S
             if counted and not await journal.live() and not await journal.open_intents():
                 break
         await whole.outside.clock.advance(GRACE)
