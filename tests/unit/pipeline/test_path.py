@@ -12,7 +12,7 @@ from ogpu_provider.domain.task import ResultOutcome, TaskState
 from ogpu_provider.domain.units import COIN
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.ports import Policy
-from ogpu_provider.pipeline.sources import SourcePolicy
+from ogpu_provider.pipeline.wishes import SourcePolicy
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from tests.fakes.chain import OTHER, US
 from tests.fakes.clock import settle
