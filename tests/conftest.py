@@ -13,7 +13,7 @@ from functools import cache
 
 import py_ecc  # noqa: F401  raises the recursion limit when it is imported, so it is imported here, first
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ogpu_provider.domain.killpoints import POINTS
 from tests.canary import known_keys_below
@@ -21,6 +21,10 @@ from tests.lanes import Lanes, turn
 from tests.sizes import FEW, SOAK, SOAK_LIMIT_S
 
 sys.setrecursionlimit(1000)  # the daemon's own, which keeps deep data from ending the process
+settings.register_profile(
+    "patient", settings.default, deadline=None, suppress_health_check=(HealthCheck.too_slow,)
+)  # a slow machine is no fault
+settings.load_profile("patient")
 if FEW:  # the same few examples for every mutant
     settings.register_profile("few", derandomize=True, max_examples=10, database=None, deadline=None)
     settings.load_profile("few")
