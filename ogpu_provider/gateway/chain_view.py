@@ -16,8 +16,9 @@ PATIENCE_S = 10.0
 
 
 class ChainView:
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, *, patience_s: float = PATIENCE_S) -> None:
         self._line = line
+        self._patience_s = patience_s
         self._balance: Wei | None = None
         self._known = asyncio.Event()
         self._head_time = 0.0
@@ -43,7 +44,7 @@ class ChainView:
         """
         if self._balance is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._known.wait(), PATIENCE_S)
+                await asyncio.wait_for(self._known.wait(), self._patience_s)
         if self._balance is None:
             raise RpcUnavailable("the balance in the Vault is not known")
         return self._balance
@@ -54,7 +55,7 @@ class ChainView:
         self._asked[number] = answer
         self._line.tell("asked", number=number, wallet=wallet, digest=digest.hex(), signature=signature.hex())
         try:
-            holds = await asyncio.wait_for(answer, PATIENCE_S)
+            holds = await asyncio.wait_for(answer, self._patience_s)
         except TimeoutError:
             holds = None
         finally:
