@@ -33,7 +33,7 @@ from tests.mutation.loaded import Elsewhere, swap
 LEAST_S = 10.0
 TIMES = 1.5
 """A mutant whose tests take so many seconds and so many times of what they took when they were noted, hangs."""
-IDLE_S = 60.0
+IDLE_S = 180.0
 """So does one whose process has not used the processor for so long."""
 MEMORY = 4 << 30
 """Bytes of address space; a mutant that wants more is noticed."""
