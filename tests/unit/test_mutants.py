@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OF_EACH = 6
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_a_sample_of_small_defects_is_noticed() -> None:
     tried = subprocess.run(
         [sys.executable, ROOT / "scripts" / "mutate", "--sample", str(OF_EACH)],
