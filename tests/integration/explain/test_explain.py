@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.integration.explain.pastnet import PastNet
 from tests.integration.explain.reckoning import Bill, Item, bill, items
 from tests.sizes import size
 
-pytestmark = pytest.mark.devnet
+pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]  # a slow machine needs minutes for the past
 UNSETTLED = 12
 ATTEMPT, SUBMIT = 31_000, 97_000
 """Wei that our transactions cost so far."""
@@ -148,7 +149,11 @@ def of(tasks: list[Item], source: str) -> list[Item]:
 
 def sums(tasks: list[Item]) -> dict[str, Any]:
     worth = sum(task.payment for task in tasks)
-    return {"tasks": len(tasks), "worth_wei": worth, "worth": f"{worth / COIN:.6f}".rstrip("0").rstrip(".")}
+    return {"tasks": len(tasks), "worth_wei": worth, "worth": coins(worth)}
+
+
+def coins(wei: int) -> str:
+    return f"{Decimal(wei).scaleb(-18).normalize():f}"
 
 
 def test_a_second_simulation_reads_only_what_is_new_and_none_needs_the_node(host: Host, net: PastNet) -> None:
@@ -207,7 +212,7 @@ def declined(*rulings: Ruling) -> list[Transition]:
 
 
 def floor(row: Task) -> list[Transition]:
-    setting = f'admission.min_payment = "{row.payment / COIN:.3f}"'
+    setting = f'admission.min_payment = "{coins(row.payment)}"'
     return declined(
         Ruling("time.expired", True, "in time"), Ruling("payment.below_floor", False, "too little", setting)
     )
@@ -263,7 +268,7 @@ def test_why_idle_adds_up_what_was_missed_and_names_the_setting(host: Host, net:
     assert worths == sorted(worths, reverse=True)
     assert answer["missed"]["worth_wei"] + answer["taken"]["worth_wei"] == answer["published"]["worth_wei"]
     lowest = min(task.payment for task in missed["payment.below_floor"])
-    assert reasons["payment.below_floor"]["settings"] == [f'admission.min_payment = "{lowest / COIN:.3f}"']
+    assert reasons["payment.below_floor"]["settings"] == [f'admission.min_payment = "{coins(lowest)}"']
     least = min(3 + task.block % 9 for task in missed["time.too_short"])
     assert reasons["time.too_short"]["settings"] == [f"admission.min_time_left = {least}"]
     assert reasons["time.too_short"]["alone"] == {"tasks": 0, "worth_wei": 0}
