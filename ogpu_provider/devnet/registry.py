@@ -121,6 +121,8 @@ class ImageRegistry:
                         await asyncio.sleep(0.05)
             except TimeoutError:
                 pass
+        if self._drain is not None and self._process.returncode is not None:
+            await asyncio.wait({self._drain}, timeout=1.0)  # its last words may come after its end
         raise DevnetError(
             f"the image registry did not start: {' / '.join(self._log) or 'it printed nothing'}",
             code="devnet.registry_start",
