@@ -249,7 +249,9 @@ class Provider(RuleBasedStateMachine):
                 assert row.state is TaskState.SETTLED, (row.state, row.code)
 
 
-TestProvider = pytest.mark.timeout(900)(Provider.TestCase)
+_killed = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+"""What a killed daemon had begun is never awaited: that is what a kill is."""
+TestProvider = pytest.mark.timeout(1800)(_killed(Provider.TestCase))
 """Histories are counted, not seconds: a machine with other things to do takes longer."""
 TestProvider.settings = settings(
     max_examples=size("histories"), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
