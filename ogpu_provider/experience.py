@@ -12,8 +12,8 @@ from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import Address
+from ogpu_provider.pipeline.journal import Journal
 from ogpu_provider.pipeline.lessons import Lessons
-from ogpu_provider.pipeline.ports import Journal
 from ogpu_provider.scheduler.assessment import Assessment
 from ogpu_provider.scheduler.breakers import Breakers
 from ogpu_provider.scheduler.coinprice import CoinPrice

@@ -16,7 +16,8 @@ from ogpu_provider.domain.errors import EngineError, ProviderError, Retry
 from ogpu_provider.domain.resources import Lease
 from ogpu_provider.domain.units import Address
 from ogpu_provider.metering import Metering
-from ogpu_provider.pipeline.ports import Journal, Runtime
+from ogpu_provider.pipeline.journal import Journal
+from ogpu_provider.pipeline.ports import Runtime
 from ogpu_provider.runtime.engine import Engine
 from ogpu_provider.scheduler.confines import confines
 from ogpu_provider.scheduler.inventory import Inventory, Machine, local_probes

@@ -13,7 +13,7 @@ import structlog
 from ogpu_provider.domain.approval import Approval, OnChange
 from ogpu_provider.domain.errors import ComposeRefused
 from ogpu_provider.domain.units import Address
-from ogpu_provider.pipeline.ports import Journal
+from ogpu_provider.pipeline.journal import Journal
 
 log = structlog.get_logger()
 

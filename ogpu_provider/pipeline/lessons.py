@@ -10,7 +10,7 @@ from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.learnt import Fact, Key, Knowledge, Learnt
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import Address
-from ogpu_provider.pipeline.ports import Journal
+from ogpu_provider.pipeline.journal import Journal
 
 log = structlog.get_logger()
 

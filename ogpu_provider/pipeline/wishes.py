@@ -6,7 +6,7 @@ from ogpu_provider.domain.approval import OnChange
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Want, Wish
-from ogpu_provider.pipeline.ports import Journal
+from ogpu_provider.pipeline.journal import Journal
 from ogpu_provider.pipeline.rows import Unfit
 
 

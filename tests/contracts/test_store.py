@@ -27,7 +27,7 @@ from ogpu_provider.domain.task import EDGES, ResultOutcome, Task, TaskState, Tra
 from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.domain.wish import Want, Wish
-from ogpu_provider.pipeline.ports import Journal
+from ogpu_provider.pipeline.journal import Journal
 from ogpu_provider.store.memory import MemoryStore
 from ogpu_provider.store.sqlite import SqliteStore
 from tests.sizes import size
