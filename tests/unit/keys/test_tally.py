@@ -10,7 +10,7 @@ from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.keys.policy import Policy
 from ogpu_provider.keys.signer import SecretKey, Signer
-from ogpu_provider.keys.tally import DAY, Tally
+from ogpu_provider.keys.tally import DAY, RECENT_S, Tally
 from ogpu_provider.settings import Settings
 
 
@@ -35,24 +35,40 @@ def test_a_days_signatures_stay_within_the_cap_and_a_replacement_counts_with_wha
 
 def test_a_day_later_there_is_room_again() -> None:
     tally = Tally(100)
-    tally.admit(0, 60, 1000.0)
-    tally.admit(1, 40, 1010.0)
-    assert refuses(tally, 2, 1, 999.0 + DAY)
-    assert refuses(tally, 2, 61, 1000.0 + DAY)
-    assert not refuses(tally, 2, 60, 1000.0 + DAY)
+    tally.admit(0, 60, 970.0)
+    tally.admit(1, 40, 1030.0)
+    assert refuses(tally, 2, 1, 1019.0 + DAY), "a minute counts until all of it is a day old"
+    assert refuses(tally, 2, 61, 1020.0 + DAY)
+    assert not refuses(tally, 2, 60, 1020.0 + DAY)
     assert refuses(tally, 3, 1, 500.0), "a clock that is set back"
-    assert not refuses(tally, 3, 40, 1010.0 + DAY)
+    assert not refuses(tally, 3, 40, 1080.0 + DAY)
 
 
 def test_a_replacement_is_of_the_day_in_which_it_was_signed() -> None:
     tally = Tally(100)
     tally.admit(0, 60, 0.0)
-    tally.admit(1, 10, 10.0)
-    tally.admit(0, 70, 20.0)
-    assert refuses(tally, 2, 21, 9.0 + DAY)
-    assert not refuses(tally, 2, 30, 10.0 + DAY)
-    assert refuses(tally, 3, 1, 19.0 + DAY)
-    assert not refuses(tally, 3, 70, 20.0 + DAY)
+    tally.admit(1, 10, 70.0)
+    tally.admit(0, 70, 130.0)
+    assert refuses(tally, 2, 21, 119.0 + DAY)
+    assert not refuses(tally, 2, 30, 120.0 + DAY)
+    assert refuses(tally, 3, 1, 179.0 + DAY)
+    assert not refuses(tally, 3, 70, 180.0 + DAY)
+
+
+def test_a_late_replacement_counts_beside_what_it_replaces() -> None:
+    tally = Tally(100)
+    tally.admit(0, 60, 0.0)
+    assert not refuses(tally, 0, 61, RECENT_S - 1)
+    assert refuses(tally, 0, 40, 2 * RECENT_S), "61 is part of its minute by now"
+    assert not refuses(tally, 0, 39, 2 * RECENT_S)
+
+
+def test_a_day_of_many_transactions_is_a_figure_a_minute() -> None:
+    tally, second = Tally(None), 0.0
+    for nonce in range(200_000):
+        second += 0.9
+        tally.admit(nonce, 1, second)
+    assert len(tally) < 1441 + RECENT_S / 0.9 + 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.floats(0, 10 * DAY))))
@@ -79,8 +95,8 @@ async def test_the_signer_asks_its_tally() -> None:
     with pytest.raises(KeyRefused, match="within a day"):
         await signer.sign(void, nonce=3, gas=21_000, max_fee=10, tip_fee=1, at=0.0)
     with pytest.raises(KeyRefused, match="is not within"):
-        await signer.sign(void, nonce=3, gas=0, max_fee=10, tip_fee=1, at=DAY)
-    await signer.sign(void, nonce=3, gas=21_000, max_fee=10, tip_fee=1, at=DAY)
+        await signer.sign(void, nonce=3, gas=0, max_fee=10, tip_fee=1, at=DAY + 60)
+    await signer.sign(void, nonce=3, gas=21_000, max_fee=10, tip_fee=1, at=DAY + 60)
 
 
 def test_the_settings_give_the_signer_ten_times_the_days_budget() -> None:
