@@ -80,7 +80,11 @@ async def test_a_source_that_made_room_comes_up_for_a_task(tmp_path: Path) -> No
     async with pressed(tmp_path) as world:
         cold = await source_that(world, "the idle source to go down", state="cold")
         assert (cold["code"], cold["registered"]) == ("source.cooled", True)
-        assert containers(api) == [], "its containers are gone"
+
+        async def gone() -> bool:
+            return containers(api) == []
+
+        await until(gone, 120, "its containers to be gone")  # the state says so first, so that no task is let in
         found = await command(world, "status")
         assert "source.none_ready" not in {problem["code"] for problem in found["diagnosis"]["problems"]}
 
