@@ -33,7 +33,7 @@ from ogpu_provider.control.wire import SOCKET_NAME
 from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.facts import Block, Fact
-from ogpu_provider.domain.intent import Effect, Intent, IntentRow
+from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import ServiceManager
@@ -52,8 +52,10 @@ from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Head, Ports
+from ogpu_provider.pipeline.presence import present
 from ogpu_provider.pipeline.pressure import Pressure
 from ogpu_provider.pipeline.results import ResultSink
+from ogpu_provider.pipeline.resumption import resume
 from ogpu_provider.pipeline.sources import SourceKeeper
 from ogpu_provider.runtime import hostmemory
 from ogpu_provider.runtime.callback.server import CallbackServer
@@ -70,7 +72,6 @@ from ogpu_provider.store.sqlite import SqliteStore
 sys.setrecursionlimit(1000)  # a library raised it to 100,000 on import: deep data would then end the process
 log = structlog.get_logger()
 
-RECOVERY_PAUSE_S = 2.0
 LONGEST_WORK_S = 120.0
 """A block's delivery or a look at the devices that takes longer is stuck: calls to the node end before."""
 
@@ -133,17 +134,7 @@ class Daemon:
         self._fetcher = Fetcher(allow_private=settings.network.allow_private_urls)
         self._experience = Experience(settings, self.clock, journal)
         self._lessons, judged = self._experience.lessons, self._experience.assessment.circumstances
-        self._runtime = runtime(
-            Host(
-                self.engine,
-                self.provider,
-                self.clock,
-                self.callback_url,
-                self.project_changed,
-                self._lessons.pulled,
-                self._lessons.started,
-            )
-        )
+        self._runtime = runtime(self._as_host())
         self.metrics = telemetry.Metrics()
         engine = self.engine if settings.runtime.engine == "docker" else None
         self._hardware = Hardware(settings, self.clock, journal, self._runtime, engine, self._cordons_changed)
@@ -161,17 +152,7 @@ class Daemon:
         self.ports = self._new_ports(journal, head)
         self._conductor = Conductor(self.ports, self._observe)
         self._scheduler.outbid = self._conductor.nudge
-        self._keeper = SourceKeeper(
-            self.ports,
-            policies.source_policy(settings),
-            on_change=self._conductor.nudge_source,
-            on_ready=self._source_ready,
-            busy=self._conductor.busy,
-            engaged=self._conductor.engaged,
-            occupied=self._conductor.occupied,
-            looked=self._hardware.looked,
-            out_of_memory=self._metering.out_of_memory,
-        )
+        self._keeper = self._new_keeper()
         self._hardware.join(self._scheduler, self._conductor.leases, self._keeper, self._metering)
         pressure = policies.pressure_policy(settings)
         self._pressure = Pressure(self.ports, pressure, hostmemory.read, self._keeper.cool_idle)
@@ -195,6 +176,30 @@ class Daemon:
         proofs = {"journal": journal.cursor, "deliveries and devices": self._work.ended}
         self._watchdog = Watchdog(self._notifier, manager.watchdog, proofs, self.clock)
 
+    def _as_host(self) -> Host:
+        return Host(
+            self.engine,
+            self.provider,
+            self.clock,
+            self.callback_url,
+            self.project_changed,
+            self._lessons.pulled,
+            self._lessons.started,
+        )
+
+    def _new_keeper(self) -> SourceKeeper:
+        return SourceKeeper(
+            self.ports,
+            policies.source_policy(self.settings),
+            on_change=self._conductor.nudge_source,
+            on_ready=self._source_ready,
+            busy=self._conductor.busy,
+            engaged=self._conductor.engaged,
+            occupied=self._conductor.occupied,
+            looked=self._hardware.looked,
+            out_of_memory=self._metering.out_of_memory,
+        )
+
     def _new_sender(self, journal: SqliteStore, signer: Signer, head: Head) -> Sender:
         settings = self.settings
         return Sender(
@@ -207,7 +212,7 @@ class Daemon:
             confirmations=settings.network.confirmations,
             caps=FeeCaps(settings.fees.max_fee),
             budget=DayBudget(settings.fees.day_budget),
-            present=self._is_present,
+            present=lambda intent: present(self.ports.chain, intent),
         )
 
     def _new_ports(self, journal: SqliteStore, head: Head) -> Ports:
@@ -272,7 +277,7 @@ class Daemon:
                 group.create_task(self._keeper.run(), name="sources")
                 group.create_task(self._pressure.run(), name="memory")
                 group.create_task(self._experience.run(self._conductor.nudge_seen), name="experience")
-                group.create_task(self._recover(), name="recovery")
+                group.create_task(resume(self.ports, self._conductor), name="recovery")
                 group.create_task(self._census.run(), name="census")
                 group.create_task(self._hardware.run(self._work.piece), name="inventory")
                 group.create_task(self._hardware.ward.run(), name="ward")
@@ -319,20 +324,6 @@ class Daemon:
         self._lessons.paid(row)
         await self._conductor.on_intent(row)
 
-    async def _is_present(self, intent: Intent) -> bool:
-        """Whether what an intent is for has come about on chain, by whatever way."""
-        chain = self.ports.chain
-        match intent.effect:
-            case Effect.ATTEMPT:
-                return (await chain.standing(intent.subject)).attempted_by_us
-            case Effect.SUBMIT_RESPONSE:
-                return (await chain.standing(intent.subject)).our_response is not None
-            case Effect.REGISTER:
-                return await chain.registered_environment(intent.subject) is not None
-            case Effect.UNREGISTER:
-                return await chain.registered_environment(intent.subject) is None
-        return False
-
     def _observe(self, task: Task, before: TaskState) -> None:
         self.metrics.task_transitions.labels(task.state).inc()
         self._metering.moved(task, before)
@@ -350,21 +341,6 @@ class Daemon:
         for view in await self.ports.chain.open_tasks(source):
             await self._intake.adopt(view)
         self._conductor.nudge_source(source)
-
-    async def _recover(self) -> None:
-        """Once there is a head: hold every task that was live before against the chain."""
-        waiting = {task.address for task in await self.ports.journal.live() if task.boot != self.ports.boot}
-        while waiting:
-            await self.clock.sleep(RECOVERY_PAUSE_S)
-            if self.ports.head.block is None:
-                continue
-            for address in tuple(waiting):
-                try:
-                    await self._conductor.recover(address)
-                except ProviderError as error:
-                    log.warning("task_not_recovered_yet", task=address, code=error.code, error=str(error))
-                else:
-                    waiting.discard(address)
 
     def _cordons_changed(self) -> None:
         self.metrics.cards_cordoned.set(len(self._hardware.ward.standing))

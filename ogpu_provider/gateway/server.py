@@ -18,68 +18,69 @@ CHUNKED = 6
 """Bytes on the line for one of a body, at most: in chunks of one byte each."""
 
 
-def _limited(receive_s: float, message_limit: int) -> type[HttpToolsProtocol]:
-    class Limited(HttpToolsProtocol):
-        """uvicorn has no deadline for receiving, and with this parser no limit of a header: the parser collects what
-        it was not told the end of. The time runs from the connection, or from a request's first byte."""
+class Limited(HttpToolsProtocol):
+    """uvicorn has no deadline for receiving, and with this parser no limit of a header: the parser collects what
+    it was not told the end of. `receive_s` (seconds) run from the connection, or from a request's first byte;
+    `message_limit` is of a request's bytes on the line."""
 
-        _deadline: asyncio.TimerHandle | None = None
-        _in_head = False
-        _taken = _fields = 0
+    receive_s: float
+    message_limit: int
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._begin()
+    _deadline: asyncio.TimerHandle | None = None
+    _in_head = False
+    _taken = _fields = 0
 
-        def data_received(self, data: bytes) -> None:
-            self._begin()
-            self._taken += len(data)
-            super().data_received(data)
-            if self._taken > (HEADER_LIMIT if self._in_head else message_limit) and not self.transport.is_closing():
-                self.send_400_response("The request is too large.")
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._begin()
 
-        def on_message_begin(self) -> None:
-            self._begin()
-            self._in_head, self._taken, self._fields = True, 0, 0
-            super().on_message_begin()
+    def data_received(self, data: bytes) -> None:
+        self._begin()
+        self._taken += len(data)
+        super().data_received(data)
+        if self._taken > (HEADER_LIMIT if self._in_head else self.message_limit) and not self.transport.is_closing():
+            self.send_400_response("The request is too large.")
 
-        def on_url(self, url: bytes) -> None:
-            self._measure(url)
-            super().on_url(url)
+    def on_message_begin(self) -> None:
+        self._begin()
+        self._in_head, self._taken, self._fields = True, 0, 0
+        super().on_message_begin()
 
-        def on_header(self, name: bytes, value: bytes) -> None:
-            self._measure(name + value)
-            super().on_header(name, value)
+    def on_url(self, url: bytes) -> None:
+        self._measure(url)
+        super().on_url(url)
 
-        def on_headers_complete(self) -> None:
-            self._in_head = False
-            super().on_headers_complete()
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._measure(name + value)
+        super().on_header(name, value)
 
-        def on_message_complete(self) -> None:
-            super().on_message_complete()
-            self._end()
-            self._taken = 0
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._end()
-            super().connection_lost(exc)
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._end()
+        self._taken = 0
 
-        def _measure(self, part: bytes) -> None:
-            """Raises ValueError, which the parser's caller answers with 400."""
-            self._fields += len(part)
-            if self._fields > HEADER_LIMIT:
-                raise ValueError("the header is too large")
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+        super().connection_lost(exc)
 
-        def _begin(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(receive_s, self.transport.abort)
+    def _measure(self, part: bytes) -> None:
+        """Raises ValueError, which the parser's caller answers with 400."""
+        self._fields += len(part)
+        if self._fields > HEADER_LIMIT:
+            raise ValueError("the header is too large")
 
-        def _end(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
+    def _begin(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.receive_s, self.transport.abort)
 
-    return Limited
+    def _end(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 async def listen(app: ASGIApp, at: socket.socket, *, body_limit: int, receive_s: float = RECEIVE_S) -> None:
@@ -87,12 +88,13 @@ async def listen(app: ASGIApp, at: socket.socket, *, body_limit: int, receive_s:
 
     `body_limit` in bytes: far more than it can come to is not read.
     """
+    limits = {"receive_s": receive_s, "message_limit": HEADER_LIMIT + CHUNKED * body_limit}
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             log_config=None,
             lifespan="off",
-            http=_limited(receive_s, HEADER_LIMIT + CHUNKED * body_limit),
+            http=type("Limited", (Limited,), limits),
             ws="none",
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=15,

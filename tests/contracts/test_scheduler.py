@@ -7,11 +7,12 @@ import pytest
 
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.resources import Device, Host, Lease, source_holder, task_holder
-from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.ports import Scheduler
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
+from tests.fakes.candidates import wanting
 from tests.fakes.scheduler import FakeScheduler
 
 CPU, NVIDIA, AMD = Environment.CPU, Environment.NVIDIA, Environment.AMD
@@ -37,21 +38,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 def candidate(n: int, source: Address = A) -> Candidate:
-    return Candidate(
-        task=Address(f"0x{n:040x}"),
-        source=source,
-        client=None,
-        obliged=False,
-        payment=1,
-        expiry=2000,
-        delivery=DeliveryMethod.FIRST_RESPONSE,
-        environment=CPU,
-        function="f",
-        functions=frozenset({"f"}),
-        violations=(),
-        source_problem="",
-        now=1000.0,
-    )
+    return wanting(n, source, CPU, frozenset({"f"}))
 
 
 def test_it_shows_its_host(make: Make) -> None:

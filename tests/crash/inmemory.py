@@ -13,11 +13,11 @@ from ogpu_provider.chain.fees import DayBudget, FeeCaps
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.domain.errors import ProviderError, RpcRejected
 from ogpu_provider.domain.facts import Block, Fact, Origin
-from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.task import ResultOutcome, Task, TaskState
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.pipeline.census import Census
+from ogpu_provider.pipeline.presence import present
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from tests.fakes.chain import US
 from tests.fakes.clock import settle
@@ -74,7 +74,7 @@ class Whole:
                 confirmations=1,
                 caps=FeeCaps(absolute=100 * GWEI),
                 budget=DayBudget(self.budget),
-                present=self.is_present,
+                present=lambda intent: present(self.outside.chain, intent),
             )
             daemon.ports.head.block = self.node.head
             assert isinstance(daemon.ports.sender, WokenSender)
@@ -88,10 +88,6 @@ class Whole:
                 for service in (living.sending, daemon.services[-1]):
                     service.cancel()
                 await asyncio.gather(living.sending, daemon.services[-1], return_exceptions=True)
-
-    async def is_present(self, intent: Intent) -> bool:
-        view = await self.outside.chain.standing(intent.subject)
-        return view.attempted_by_us if intent.effect is Effect.ATTEMPT else view.our_response is not None
 
     def mine(self) -> tuple[Block, list[Fact]]:
         """One block: the pool's transactions act on the contracts, and leave their logs."""

@@ -15,7 +15,7 @@ from ogpu_provider.choices import AdmissionRules
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.project import ProjectSpec
 from ogpu_provider.domain.resources import Host, source_holder
-from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.hardware import Hardware
 from ogpu_provider.scheduler.probe import PAUSE_MAX_S, Probe
@@ -24,6 +24,7 @@ from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.settings import Settings
 from ogpu_provider.store.memory import MemoryStore
 from tests.crash.inmemory import Whole, audit
+from tests.fakes.candidates import wanting
 from tests.fakes.clock import FakeClock
 from tests.fakes.runtime import FakeRuntime
 from tests.gpu.machine import AmdTree, Machine
@@ -52,21 +53,7 @@ class FakeKeeper:
 
 
 def candidate(n: int, source: Address) -> Candidate:
-    return Candidate(
-        task=Address(f"0x{n:040x}"),
-        source=source,
-        client=None,
-        obliged=False,
-        payment=1,
-        expiry=2000,
-        delivery=DeliveryMethod.FIRST_RESPONSE,
-        environment=NVIDIA,
-        function="f",
-        functions=frozenset({"f"}),
-        violations=(),
-        source_problem="",
-        now=1000.0,
-    )
+    return wanting(n, source, NVIDIA, frozenset({"f"}))
 
 
 class Bench:

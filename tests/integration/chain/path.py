@@ -9,12 +9,12 @@ from typing import Any
 from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.watcher import Watcher
 from ogpu_provider.domain.facts import Block, Fact
-from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.source import SourceState
 from ogpu_provider.domain.task import Task
 from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.pipeline.concerns import Concerns
 from ogpu_provider.pipeline.ports import Policy
+from ogpu_provider.pipeline.presence import present
 from ogpu_provider.pipeline.wishes import SourcePolicy
 from tests.fakes.clock import BriskClock
 from tests.fakes.runtime import Script
@@ -112,7 +112,7 @@ async def a_path(
             daemon.ports.head,
             daemon.conductor.on_intent,
             confirmations=confirmations,
-            present=_present(host),
+            present=lambda intent: present(host.chain, intent),
         )
         assert isinstance(daemon.ports.sender, WokenSender)
         daemon.ports.sender.true = sender
@@ -144,18 +144,6 @@ async def a_path(
             for service in services:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)
-
-
-def _present(host: Host) -> Callable[[Intent], Awaitable[bool]]:
-    async def present(intent: Intent) -> bool:
-        match intent.effect:
-            case Effect.ATTEMPT:
-                return (await host.chain.standing(intent.subject)).attempted_by_us
-            case Effect.SUBMIT_RESPONSE:
-                return (await host.chain.standing(intent.subject)).our_response is not None
-        return await host.chain.registered_environment(intent.subject) is not None
-
-    return present
 
 
 def _double(data: object) -> object:

@@ -4,11 +4,12 @@ import pytest
 
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.resources import Device, Host, Lease, source_holder, task_holder
-from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.scheduler.requirements import Requirement, SlotLimits, of_task
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
+from tests.fakes.candidates import wanting
 
 SOURCE = Address("0x" + "aa" * 20)
 OTHER = Address("0x" + "bb" * 20)
@@ -16,21 +17,7 @@ GPUS = tuple(Device(f"g{n}", Environment.NVIDIA, "card", 100, memory_used=n) for
 
 
 def candidate(n: int, environment: Environment = Environment.CPU, source: Address = SOURCE) -> Candidate:
-    return Candidate(
-        task=Address(f"0x{n:040x}"),
-        source=source,
-        client=None,
-        obliged=False,
-        payment=1,
-        expiry=2000,
-        delivery=DeliveryMethod.FIRST_RESPONSE,
-        environment=environment,
-        function="f",
-        functions=None,
-        violations=(),
-        source_problem="",
-        now=1000.0,
-    )
+    return wanting(n, source, environment)
 
 
 def scheduler(slots: int = 8, policy: AdmissionPolicy | None = None) -> HostScheduler:

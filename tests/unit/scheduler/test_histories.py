@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.learnt import Fact, Key, Knowledge
 from ogpu_provider.domain.resources import Device, Host, Lease, source_holder, task_holder
-from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.scheduler.ledger import LedgerSnapshot
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.scheduler.sharing import Sharing
+from tests.fakes.candidates import wanting
 from tests.sizes import size
 
 GIB = 1 << 30
@@ -114,7 +114,7 @@ class World:
 
     def run_task(self) -> Iterator[None]:
         self.published += 1
-        candidate = _candidate(self.published, self.chance.choice(SOURCES))
+        candidate = wanting(self.published, self.chance.choice(SOURCES))
         before = self.scheduler.snapshot()
         admission = self.scheduler.admit(candidate)
         assert admission.verdict.accepted
@@ -157,24 +157,6 @@ class World:
 
     def holders(self) -> set[str]:
         return {source_holder(s) for s in self.containers} | {task_holder(t) for t in self.tasks}
-
-
-def _candidate(n: int, source: Address) -> Candidate:
-    return Candidate(
-        task=Address(f"0x{n:040x}"),
-        source=source,
-        client=None,
-        obliged=False,
-        payment=1,
-        expiry=2000,
-        delivery=DeliveryMethod.FIRST_RESPONSE,
-        environment=Environment.CPU,
-        function="f",
-        functions=None,
-        violations=(),
-        source_problem="",
-        now=1000.0,
-    )
 
 
 def live(seed: int) -> None:

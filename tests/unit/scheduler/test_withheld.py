@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from ogpu_provider.domain.admission import Candidate
 from ogpu_provider.domain.resources import Device, Host, source_holder, task_holder
-from ogpu_provider.domain.source import DeliveryMethod, Environment
+from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.scheduler.rules import AdmissionPolicy
 from ogpu_provider.scheduler.scheduler import HostScheduler
+from tests.fakes.candidates import wanting
 
 A, B = Address("0x" + "aa" * 20), Address("0x" + "bb" * 20)
 CARD = Device("GPU-1", Environment.NVIDIA, "card", 1 << 34)
@@ -17,21 +18,7 @@ WITHHELD = replace(CARD, withheld=(SILENT,))
 
 
 def candidate(n: int, source: Address = A) -> Candidate:
-    return Candidate(
-        task=Address(f"0x{n:040x}"),
-        source=source,
-        client=None,
-        obliged=False,
-        payment=1,
-        expiry=2000,
-        delivery=DeliveryMethod.FIRST_RESPONSE,
-        environment=Environment.NVIDIA,
-        function="f",
-        functions=frozenset({"f"}),
-        violations=(),
-        source_problem="",
-        now=1000.0,
-    )
+    return wanting(n, source, Environment.NVIDIA, frozenset({"f"}))
 
 
 def test_a_withheld_card_keeps_its_lease_and_takes_new_tasks_only_when_it_is_good_again() -> None:
