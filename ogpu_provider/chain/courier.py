@@ -102,4 +102,8 @@ class Courier:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self.group is not None, "the sender is not running"
-        self.group.create_task(work, name=name)
+        try:
+            self.group.create_task(work, name=name)
+        except RuntimeError:  # the sender is ending
+            work.close()
+            raise

@@ -32,6 +32,9 @@ log = structlog.get_logger()
 NEWS_S = 15.0
 """A block younger than this is news; an older one is read while catching up, and its tasks may be over by now."""
 
+REMEMBERED = 4096
+"""Responses of ours whose blocks are known, at most: the newest."""
+
 _EARLY = frozenset(TaskState) - {s for s in TaskState if s.over} - {TaskState.SUBMITTED, TaskState.RESPONDED}
 
 
@@ -42,6 +45,7 @@ class Intake:
         self._keeper = keeper
         self._announcements = Announcements(ports, conductor, keeper)
         self._acted_on: deque[Fact] = deque(maxlen=256)
+        self._answered: dict[Address, int] = {}
 
     async def deliver(self, block: Block, block_facts: Sequence[Fact]) -> None:
         """Take in one block: new tasks first, because somebody else may want them too; then what it says of
@@ -68,6 +72,7 @@ class Intake:
                     effects.on(fact.task, partial(self._status, fact=fact, ours=mine))
                 case facts.ResponseSubmitted():
                     if mine is not None and mine.intent.effect is Effect.SUBMIT_RESPONSE:
+                        self._remember_answer(fact.task, block.number)
                         effects.on(fact.task, partial(_response, response=fact.response))
                 case _:
                     pass
@@ -131,8 +136,17 @@ class Intake:
         head, self._ports.head.block = self._ports.head.block, ancestor
         for task in await self._ports.journal.touched_above(ancestor.number):
             intents = await self._ports.journal.intents_of(task.address)
-            await self._conductor.apply(task.address, partial(undone, intents=intents, above=ancestor.number))
+            answered = self._answered.get(task.address)
+            decide = partial(undone, intents=intents, above=ancestor.number, answered=answered)
+            await self._conductor.apply(task.address, decide)
         await self._announcements.undo(ancestor, head)
+
+    def _remember_answer(self, task: Address, block: int) -> None:
+        """The journal's word is not enough: the sender may take it back before the path hears of the same undoing."""
+        self._answered.pop(task, None)
+        self._answered[task] = block
+        if len(self._answered) > REMEMBERED:
+            del self._answered[next(iter(self._answered))]
 
     async def disprove(self, block: Block, denied: Sequence[Fact]) -> None:
         """Another endpoint has the block without these logs: nothing more is spent on their word."""

@@ -25,8 +25,13 @@ _ENDED_BY_CHAIN = frozenset({_S.LOST, _S.CANCELED, _S.EXPIRED})
 _REFUSED = frozenset({IntentState.REVERTED, IntentState.ABANDONED})
 
 
-def undone(task: Task, intents: Sequence[IntentRow], above: int) -> Transition | Mapping[str, object] | None:
-    """Every block above number `above` is undone. `intents`: what was planned about the task."""
+def undone(
+    task: Task, intents: Sequence[IntentRow], above: int, answered: int | None = None
+) -> Transition | Mapping[str, object] | None:
+    """Every block above number `above` is undone. `intents`: what was planned about the task.
+
+    `answered`: the block that our response was last seen in, None where this run has not seen it.
+    """
     if task.state in _EARLY and task.seen_block > above:
         return withdrawn(task, UNDONE, f"its block {task.seen_block} was undone")
     if task.finalized_block is not None and task.finalized_block > above and task.state in _ENDED_BY_CHAIN:
@@ -36,8 +41,10 @@ def undone(task: Task, intents: Sequence[IntentRow], above: int) -> Transition |
     changes: dict[str, object] = {}
     if task.finalized_block is not None and task.finalized_block > above:
         changes["finalized_block"] = None
-    response = next((row for row in intents if row.intent.effect is Effect.SUBMIT_RESPONSE), None)
-    if task.response and response and (response.block_number or 0) > above:
+    if answered is None:
+        response = next((row for row in intents if row.intent.effect is Effect.SUBMIT_RESPONSE), None)
+        answered = (response.block_number if response else None) or 0
+    if task.response and answered > above:
         changes["response"] = None
         if task.state is _S.RESPONDED:
             return Transition(_S.SUBMITTED, changes)

@@ -77,13 +77,18 @@ async def test_a_payment_that_was_undone_is_waited_for_again(outside: Outside) -
         assert await daemon.state(task) is S.SUBMITTED
 
 
-async def test_a_response_that_was_undone_is_waited_for_again(outside: Outside) -> None:
+@pytest.mark.parametrize("sender_first", [False, True])
+async def test_a_response_that_was_undone_is_waited_for_again(outside: Outside, sender_first: bool) -> None:
     source = outside.source(DeliveryMethod.MANUAL_CONFIRMATION)
     async with running(outside) as daemon:
         await serving(daemon, source)
         task = await daemon.publish(source)
         await daemon.mine()
         assert await daemon.state(task) is S.RESPONDED
+        if sender_first:  # it has heard of it, and its row names no block any more
+            submit = (await outside.journal.intents_of(task))[-1].intent
+            assert submit.effect is Effect.SUBMIT_RESPONSE
+            assert (await outside.journal.set_state(submit.key, IntentState.SENT, at=0.0)).block_number is None
         await undo(daemon, 1)
         row = await daemon.task(task)
         assert (row.state, row.response) == (S.SUBMITTED, None)
