@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation.changes import Mutant
+from tests.mutation.verdicts import Verdicts
+
 ROOT = Path(__file__).resolve().parents[2]
 OF_EACH = 6
 
@@ -29,3 +32,15 @@ def test_no_equivalent_mutant_is_listed_without_a_reason() -> None:
     assert lines[0].startswith("# ")
     for before, line in pairwise(lines):
         assert line.startswith("# ") or before.startswith("# ") or before.split(":")[0] == line.split(":")[0]
+
+
+def test_a_run_that_was_ended_is_gone_on_with_but_for_what_was_changed_or_not_noticed(tmp_path: Path) -> None:
+    seen, unseen = (Mutant("code.py", line, "", f"code.py: {line}", (line, 0)) for line in (1, 2))
+    (tmp_path / "code.py").write_text("1")
+    first = Verdicts(tmp_path / "kept", tmp_path)
+    first.note(seen, True)
+    first.note(unseen, False)
+    second = Verdicts(tmp_path / "kept", tmp_path)
+    assert (second.noticed(seen), second.noticed(unseen)) == (True, False)
+    (tmp_path / "code.py").write_text("2")
+    assert not Verdicts(tmp_path / "kept", tmp_path).noticed(seen)
