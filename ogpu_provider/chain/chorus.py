@@ -14,7 +14,7 @@ from ogpu_provider.domain.errors import ChainError, RpcRejected, RpcUnavailable,
 log = structlog.get_logger(__name__)
 
 _HEADS = 512  # announced blocks that are remembered, so that each is passed on once
-_LOGS = 8192  # the same for logs
+_LOGS = 2048  # the same for logs; one that comes again later than that is read again, which changes nothing
 
 
 class Chorus:

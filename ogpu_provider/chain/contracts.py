@@ -130,7 +130,7 @@ def topic(name: str) -> str:
     return "0x" + keccak(text=signature(name)).hex()
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def checksummed(address: str) -> Address:
     """Raises ValueError if it is not an address."""
     return Address(to_checksum_address(address))

@@ -13,11 +13,13 @@ from ogpu_provider.domain.facts import Block
 OPEN_BLOCKS = 64
 BLIND_BLOCKS = 16
 """So many blocks that may hold more are asked about together: where blooms are known to be filled, and where not."""
+OPEN_LOGS = 512
+"""So many logs of such blocks are asked about, however few the blocks: the answer lies in memory as a whole."""
 OLD_BLOCKS = 256
 """So many blocks behind the newest, one alone is asked about."""
 SETTLED = 4
 """Blocks below the newest that a lagging node may not have."""
-_REMEMBERED = 256  # blocks, of which more logs may come
+_REMEMBERED = 64  # settled blocks, of which more logs may come
 _WAITING = 128  # blocks whose logs came, and whose header did not
 
 
@@ -27,7 +29,7 @@ class Overheard:
     def __init__(self) -> None:
         self._waiting: dict[str, list[Told]] = {}
         self._blocks: dict[str, Block] = {}
-        self._known: set[LogId] = set()
+        self._known: dict[str, set[LogId]] = {}
         self._open: set[str] = set()
         self._filled: bool | None = None
 
@@ -48,12 +50,13 @@ class Overheard:
     def take(self, block: Block, *, ruled_out: bool = False) -> list[Told]:
         """What was announced of a block that is delivered now. `ruled_out`: its header says that there is no more."""
         found = self._waiting.pop(block.hash, [])
-        self._known |= {log_id(told.log) for told in found}
+        if found:
+            self._known.setdefault(block.hash, set()).update(log_id(told.log) for told in found)
         self._blocks[block.hash] = block
         if found or not ruled_out:
             self._open.add(block.hash)
-        elif not self._open and len(self._blocks) > _REMEMBERED:
-            del self._blocks[next(iter(self._blocks))]
+        elif not self._open:
+            self._forget_settled()
         return found
 
     def late(self) -> list[Block]:
@@ -73,10 +76,8 @@ class Overheard:
 
     def vouch(self, seconded: Callable[[LogId], bool]) -> None:
         """Blocks whose announced logs all came from two endpoints need no question."""
-        announced: dict[str, list[LogId]] = {}
-        for one in self._known:
-            announced.setdefault(one[0], []).append(one)
-        self._open -= {name for name, logs in announced.items() if all(map(seconded, logs))}
+        self._open -= {name for name, logs in self._known.items() if all(map(seconded, logs))}
+        self._forget_settled()
 
     def due(self) -> bool:
         if not self._open:
@@ -84,7 +85,9 @@ class Overheard:
         blocks = [block.number for block in self._blocks.values()]
         oldest = min(self._blocks[name].number for name in self._open)
         enough = OPEN_BLOCKS if self.filled else BLIND_BLOCKS
-        return len(self._open) >= enough + SETTLED or max(blocks) - oldest >= OLD_BLOCKS + SETTLED
+        if len(self._open) >= enough + SETTLED or max(blocks) - oldest >= OLD_BLOCKS + SETTLED:
+            return True
+        return sum(len(self._known.get(name, ())) for name in self._open) >= OPEN_LOGS
 
     def span(self) -> tuple[int, Block] | None:
         """First number and last block of what may be checked now."""
@@ -94,17 +97,28 @@ class Overheard:
 
     def block_of(self, log: Json) -> Block | None:
         """The block of a log that was not announced, None where the log is known or the block was read otherwise."""
-        if log_id(log) in self._known:
-            return None
-        return self._blocks.get(str(log.get("blockHash")).lower())
+        name = str(log.get("blockHash")).lower()
+        return None if log_id(log) in self._known.get(name, ()) else self._blocks.get(name)
 
     def settle(self, end: int) -> None:
         """Everything up to this number was checked, or was read anew."""
-        self._blocks = {name: block for name, block in self._blocks.items() if block.number > end}
-        self._known = {one for one in self._known if one[0] in self._blocks}
-        self._open &= self._blocks.keys()
+        self._keep({name: block for name, block in self._blocks.items() if block.number > end})
 
     def forget_above(self, number: int) -> None:
         """Blocks above this one were undone."""
-        self._blocks = {name: block for name, block in self._blocks.items() if block.number <= number}
-        self._open &= self._blocks.keys()
+        self._keep({name: block for name, block in self._blocks.items() if block.number <= number})
+
+    def __len__(self) -> int:
+        """Blocks and logs that are remembered."""
+        return len(self._blocks) + sum(map(len, self._known.values()))
+
+    def _forget_settled(self) -> None:
+        spare = list(self._blocks)[:-_REMEMBERED]
+        if any(name not in self._open for name in spare):
+            old = set(spare) - self._open
+            self._keep({name: block for name, block in self._blocks.items() if name not in old})
+
+    def _keep(self, blocks: dict[str, Block]) -> None:
+        self._blocks = blocks
+        self._known = {name: logs for name, logs in self._known.items() if name in blocks}
+        self._open &= blocks.keys()

@@ -8,8 +8,10 @@ from ogpu_provider.keys.policy import refused
 DAY = 86_400.0
 MINUTE = 60
 RECENT_S = 300.0
-"""Seconds for which a nonce is known by itself; after that it is part of its minute, and one more transaction with it
-counts beside it. So a day is never more than 1,441 figures, however many transactions it had."""
+RECENT = 1024
+"""A nonce is known by itself for so many seconds, and as long as it is one of so many; after that it is part of its
+minute, and one more transaction with it counts beside it. So a day is never more than 2,465 figures, however many
+transactions it had."""
 
 
 class Tally:
@@ -43,13 +45,19 @@ class Tally:
         self._recent[nonce] = self._now, counted
         self._recent.move_to_end(nonce)
         self._sum += counted - before
+        if len(self._recent) > RECENT:
+            self._fold()
 
     def _age(self) -> None:
         while self._recent and next(iter(self._recent.values()))[0] <= self._now - RECENT_S:
-            _, (at, most) = self._recent.popitem(last=False)
-            minute, before = int(at // MINUTE), 0
-            if self._minutes and self._minutes[-1][0] == minute:
-                before = self._minutes.pop()[1]
-            self._minutes.append((minute, before + most))
+            self._fold()
         while self._minutes and (self._minutes[0][0] + 1) * MINUTE <= self._now - DAY:
             self._sum -= self._minutes.popleft()[1]
+
+    def _fold(self) -> None:
+        """The oldest nonce becomes a part of its minute."""
+        _, (at, most) = self._recent.popitem(last=False)
+        minute, before = int(at // MINUTE), 0
+        if self._minutes and self._minutes[-1][0] == minute:
+            before = self._minutes.pop()[1]
+        self._minutes.append((minute, before + most))

@@ -10,7 +10,7 @@ from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.keys.policy import Policy
 from ogpu_provider.keys.signer import SecretKey, Signer
-from ogpu_provider.keys.tally import DAY, RECENT_S, Tally
+from ogpu_provider.keys.tally import DAY, RECENT, RECENT_S, Tally
 from ogpu_provider.settings import Settings
 
 
@@ -69,6 +69,15 @@ def test_a_day_of_many_transactions_is_a_figure_a_minute() -> None:
         second += 0.9
         tally.admit(nonce, 1, second)
     assert len(tally) < 1441 + RECENT_S / 0.9 + 2
+
+
+def test_of_many_transactions_at_once_the_newest_are_known_by_themselves() -> None:
+    tally = Tally(10_000)
+    for nonce in range(5_000):
+        tally.admit(nonce, 1, 0.0)
+    assert len(tally) == RECENT + 1
+    assert not refuses(tally, 4_999, 5_001), "in place of what it cost"
+    assert refuses(tally, 0, 1), "beside what it cost"
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.floats(0, 10 * DAY))))
