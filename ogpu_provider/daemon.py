@@ -35,7 +35,7 @@ from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.task import AT_WORK, Task, TaskState
-from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.environment import ServiceManager
 from ogpu_provider.experience import Experience
 from ogpu_provider.hardware import Hardware
@@ -257,7 +257,8 @@ class Daemon:
         await self._hardware.restore()
         sink = ResultSink(self.ports, self._conductor)
         self._callback = await open_callback(self.settings, self.engine, sink, self._activated)
-        watcher = await self._new_watcher()
+        cursor = await self.ports.journal.cursor()
+        watcher = self._new_watcher(cursor)
         await self._experience.restore()
         await self._orders.restore()
         await self._keeper.restore()
@@ -277,7 +278,8 @@ class Daemon:
                 group.create_task(self._keeper.run(), name="sources")
                 group.create_task(self._pressure.run(), name="memory")
                 group.create_task(self._experience.run(self._conductor.nudge_seen), name="experience")
-                group.create_task(resume(self.ports, self._conductor), name="recovery")
+                recovery = resume(self.ports, self._conductor, self._intake.promises, cursor[0] if cursor else 0)
+                group.create_task(recovery, name="recovery")
                 group.create_task(self._census.run(), name="census")
                 group.create_task(self._hardware.run(self._work.piece), name="inventory")
                 group.create_task(self._hardware.ward.run(), name="ward")
@@ -307,13 +309,13 @@ class Daemon:
         self._desk.heard()
         self.metrics.head_block.set(block.number)
 
-    async def _new_watcher(self) -> Watcher:
+    def _new_watcher(self, cursor: tuple[int, Hash] | None) -> Watcher:
         return Watcher(
             self._rpc,
             self._network,
             self._deliver,
             self.clock,
-            await self.ports.journal.cursor(),
+            cursor,
             undo=self._intake.undo,
             witness=self._witness if self._rpc.several else None,
             concerning=self._concerns.of,

@@ -53,6 +53,8 @@ class TaskState(StrEnum):
 
 _S = TaskState
 OVER = frozenset({_S.SETTLED, _S.LOST, _S.DECLINED, _S.FAILED, _S.EXPIRED, _S.CANCELED})
+BEFORE_ATTEMPT = frozenset({_S.SEEN, _S.ADMITTED, _S.READY})
+"""Nothing is owed yet, unless another has attempted for us."""
 HOLDING = frozenset({_S.ADMITTED, _S.READY, _S.ATTEMPTED, _S.EXECUTING})
 """States in which a task holds its lease. Nothing else decides it, so no path can leak one."""
 AT_WORK = HOLDING | {_S.PRODUCED, _S.PINNED}

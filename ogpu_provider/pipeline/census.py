@@ -9,6 +9,7 @@ from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.recovery import Row
 from ogpu_provider.pipeline.reversal import UNDONE
 
 log = structlog.get_logger()
@@ -49,7 +50,9 @@ class Census:
         quiet = [task for task in await self._ports.journal.live() if task.updated_at <= before]
         for task in sorted(quiet, key=lambda task: task.updated_at)[:LIMIT]:
             try:
-                await self._conductor.recover(task.address)
+                if await self._conductor.recover(task.address) is Row.RENEW:
+                    head = self._ports.head.block
+                    self._intake.promises.doubt(task.address, head.number if head else 0)
             except ProviderError as error:
                 log.warning("task_unread", task=task.address, code=error.code, error=str(error))
                 if error.code == "chain.empty_answer":

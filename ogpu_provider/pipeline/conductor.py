@@ -22,7 +22,7 @@ from ogpu_provider.pipeline.driver import Driver
 from ogpu_provider.pipeline.live import LiveTasks
 from ogpu_provider.pipeline.patience import Retried, take_step
 from ogpu_provider.pipeline.ports import Ports
-from ogpu_provider.pipeline.recovery import decide
+from ogpu_provider.pipeline.recovery import Row, decide
 from ogpu_provider.pipeline.reversal import UNDONE
 from ogpu_provider.pipeline.stages import DECIDES
 from ogpu_provider.pipeline.standing import refused
@@ -127,13 +127,14 @@ class Conductor(LiveTasks):
             return Transition(TaskState.FAILED, reasons=(reason,))
         return refused(view, self._ports.chain.provider, row.intent.effect, self._ports.head.now(self._ports.clock))
 
-    async def recover(self, address: Address) -> None:
+    async def recover(self, address: Address) -> Row:
         """Compare a live row with chain and engine, for what was never heard. See `recovery` for the table."""
         ports = self._ports
         view = await ports.chain.standing(address)
         intents = await ports.journal.intents_of(address)
         result = await ports.journal.result(address) is not None
         up = await self._is_up(address)
+        found = Row.LEAVE
 
         def look(task: Task) -> Transition | Mapping[str, object] | None:
             decision = decide(
@@ -146,11 +147,14 @@ class Conductor(LiveTasks):
                 now=ports.head.now(ports.clock),
                 block=ports.head.block.number if ports.head.block else 0,
             )
-            log.info("task_recovered", task=address, state=task.state, row=decision.row)
+            nonlocal found
+            found = decision.row
+            log.info("task_recovered", task=address, state=task.state, row=found)
             return decision.step or decision.changes or None
 
         await self.apply(address, look)
         self.nudge(address)
+        return found
 
     async def _is_up(self, address: Address) -> bool:
         task = await self.row(address)

@@ -23,6 +23,7 @@ from ogpu_provider.pipeline.concerns import serves
 from ogpu_provider.pipeline.conductor import Conductor, Outcome
 from ogpu_provider.pipeline.effects import Effects
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.promises import Promises
 from ogpu_provider.pipeline.recovery import owed
 from ogpu_provider.pipeline.reversal import DISPROVED, UNDONE, again, reopened, undone, withdrawn
 from ogpu_provider.pipeline.sources import SourceKeeper
@@ -43,7 +44,8 @@ class Intake:
         self._ports = ports
         self._conductor = conductor
         self._keeper = keeper
-        self._announcements = Announcements(ports, conductor, keeper)
+        self.promises = Promises(ports, conductor.apply)
+        self._announcements = Announcements(ports, self.promises, keeper)
         self._acted_on: deque[Fact] = deque(maxlen=256)
         self._answered: dict[Address, int] = {}
 
@@ -80,7 +82,7 @@ class Intake:
         await effects.act(self._conductor)
         await self._take_up(owed, block)
         self._conductor.nudge_settling()
-        await self._announcements.renew_promises(block)
+        await self.promises.renew(block)
 
     async def _take_up(self, rows: Iterable[Task], cursor: Block | None = None) -> None:
         """Tasks of this moment are looked at while their rows are on the way to the disk, and go ahead of the rest."""

@@ -3,14 +3,12 @@
 import structlog
 
 from ogpu_provider.domain.errors import ProviderError, Retry, RpcUnavailable
-from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
+from ogpu_provider.domain.task import BEFORE_ATTEMPT, Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.stages import STAGES
 
 log = structlog.get_logger()
-
-BEFORE_ATTEMPT = frozenset({TaskState.SEEN, TaskState.ADMITTED, TaskState.READY})
 
 
 class Retried(Wait):

@@ -4,6 +4,8 @@
     SEND      attempt or response     ours to do, time left        -           send it
               planned, not signed
     RESEND    signed or sent          its effect is not there      -           the same bytes again, dearer later
+    RENEW     attempted for us, and   that attempt is not there    -           attempt, if it is not there either once
+              nothing planned by us                                            the chain is longer than it was
     RUN       attempted               ours, time left              -           call the container
     LISTEN    called, no result       ours, time left              up          wait, then call once more
     RESTART   called, no result       ours, time left              gone        bring it up, call once more; else fail
@@ -42,6 +44,7 @@ _FAILED = frozenset({IntentState.REVERTED, IntentState.ABANDONED})
 class Row(StrEnum):
     SEND = "send"
     RESEND = "resend"
+    RENEW = "renew"
     RUN = "run"
     LISTEN = "listen"
     RESTART = "restart"
@@ -119,11 +122,19 @@ def _open(
             return Decision(Row.SEND)
         if state.open:
             return Decision(Row.RESEND)
+    if broken(task, view, intents):
+        return Decision(Row.RENEW)
     if task.state is _S.EXECUTING and not result:
         return Decision(Row.LISTEN if up else Row.RESTART)
     if task.state in (_S.EXECUTING, _S.PRODUCED, _S.PINNED):
         return Decision(Row.PUBLISH)
     return Decision(Row.RESEND if task.state in (_S.SUBMITTED, _S.RESPONDED) else Row.RUN)
+
+
+def broken(task: Task, view: TaskView, intents: Sequence[IntentRow]) -> bool:
+    """Whether an attempt that another made for us is not on the chain, and we never meant to make one."""
+    ours = view.attempted_by_us or any(row.intent.effect is Effect.ATTEMPT for row in intents)
+    return task.obliged and not ours and task.state not in (_S.SUBMITTED, _S.RESPONDED)
 
 
 def _unheard(task: Task, view: TaskView, block: int) -> dict[str, object]:

@@ -14,13 +14,12 @@ settled, failed, declined               stays: settled is deep, the others are o
 from collections.abc import Mapping, Sequence
 
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
-from ogpu_provider.domain.task import Task, TaskState, Transition
+from ogpu_provider.domain.task import BEFORE_ATTEMPT, Task, TaskState, Transition
 from ogpu_provider.domain.verdict import Reason
 
 UNDONE, DISPROVED = "chain.undone", "chain.disproved"
 
 _S = TaskState
-_EARLY = frozenset({_S.SEEN, _S.ADMITTED, _S.READY})
 _ENDED_BY_CHAIN = frozenset({_S.LOST, _S.CANCELED, _S.EXPIRED})
 _REFUSED = frozenset({IntentState.REVERTED, IntentState.ABANDONED})
 
@@ -32,7 +31,7 @@ def undone(
 
     `answered`: the block that our response was last seen in, None where this run has not seen it.
     """
-    if task.state in _EARLY and task.seen_block > above:
+    if task.state in BEFORE_ATTEMPT and task.seen_block > above:
         return withdrawn(task, UNDONE, f"its block {task.seen_block} was undone")
     if task.finalized_block is not None and task.finalized_block > above and task.state in _ENDED_BY_CHAIN:
         return reopened(task, intents)
@@ -53,7 +52,7 @@ def undone(
 
 def withdrawn(task: Task, code: str, text: str) -> Transition | None:
     """The task was not published after all. Work that was promised already is not dropped on one log's word."""
-    return Transition(_S.DECLINED, reasons=(Reason(code, text),)) if task.state in _EARLY else None
+    return Transition(_S.DECLINED, reasons=(Reason(code, text),)) if task.state in BEFORE_ATTEMPT else None
 
 
 def reopened(task: Task, intents: Sequence[IntentRow]) -> Transition | None:

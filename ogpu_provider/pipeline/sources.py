@@ -168,7 +168,7 @@ class SourceKeeper:
     def retry(self, address: Address) -> None:
         """Look again now, whatever pause was meant. Raises Unfit (`source.not_served`)."""
         if self._rows.of(address).state is SourceState.DROPPED or address not in self._wakes:
-            raise Unfit(f"{address} is not served here", code="source.not_served", remedy="add it")
+            raise Unfit(f"{address} is not served here", code="source.not_served", remedy="`sources add` it")
         self._ports.runtime.forgive(address)
         if self._rows.of(address).state is SourceState.COLD:
             self._warmth.demand(address)

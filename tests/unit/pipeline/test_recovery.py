@@ -66,6 +66,19 @@ def test_resend_what_was_sent_without_effect(sent: IntentState) -> None:
     assert decided(S.SUBMITTED, view(C.ATTEMPTED, ours=True), *both) == Decision(Row.RESEND)
 
 
+@pytest.mark.parametrize("up", [True, False])
+@pytest.mark.parametrize("result", [True, False])
+@pytest.mark.parametrize("state", [S.SEEN, S.ADMITTED, S.READY, S.ATTEMPTED, S.EXECUTING, S.PRODUCED, S.PINNED])
+def test_renew_what_another_promised_for_us_and_is_not_on_the_chain(state: TaskState, result: bool, up: bool) -> None:
+    assert decided(state, view(), up=up, result=result, obliged=True) == Decision(Row.RENEW)
+    there = view(C.ATTEMPTED, ours=True)
+    assert decided(state, there, up=up, result=result, obliged=True).row is not Row.RENEW
+    assert decided(state, view(), up=up, result=result).row is not Row.RENEW, "it is ours to make"
+    for ours in (T.PLANNED, T.SENT, T.CONFIRMED):
+        planned = decided(state, view(), (ATTEMPT, ours), up=up, result=result, obliged=True)
+        assert planned.row is not Row.RENEW, "the sender sees to it"
+
+
 @pytest.mark.parametrize("attempt", [T.SENT, T.MINED, T.CONFIRMED, T.REVERTED, T.ABANDONED])
 def test_run_goes_on_where_the_attempt_is_there_whatever_became_of_the_transaction(attempt: IntentState) -> None:
     chain = view(C.ATTEMPTED, ours=True)

@@ -1,11 +1,14 @@
 """What a new daemon makes of the journal of one that died: each state a task may have been left in."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
 from ogpu_provider.domain.intent import Effect, IntentState
 from ogpu_provider.domain.task import ResultOutcome, TaskState
+from ogpu_provider.domain.units import Address
+from ogpu_provider.pipeline.resumption import PAUSE_S, resume
 from tests.fakes.chain import OTHER, US
 from tests.fakes.clock import settle
 from tests.unit.pipeline.stage import CONFIG, Daemon, Outside, running, serving
@@ -184,3 +187,83 @@ async def test_leases_held_at_the_crash_are_held_after_the_restart(outside: Outs
         waiting = await daemon.publish(source)
         assert await daemon.state(waiting) is S.SEEN
         assert await daemon.state(held) is S.EXECUTING
+
+
+async def recovered(daemon: Daemon) -> None:
+    """With the first block, as the daemon does it."""
+    cursor = await daemon.outside.journal.cursor()
+    known = cursor[0] if cursor else 0
+    recovery = asyncio.ensure_future(resume(daemon.ports, daemon.conductor, daemon.intake.promises, known))
+    await daemon.block()
+    await daemon.outside.clock.advance(PAUSE_S)
+    await recovery
+
+
+async def at_work_on_an_agents_word(daemon: Daemon, source: Address) -> Address:
+    """It waited for the only slot, so it was the agent who attempted it for us."""
+    await serving(daemon, source)
+    holder, task = await daemon.publish(source), await daemon.publish(source)
+    await daemon.block()
+    await daemon.block(*daemon.outside.chain.attempt(task))
+    await daemon.results.accept(source, holder, b"{}")
+    await settle()
+    await daemon.mine()
+    await daemon.block()
+    await daemon.confirm()
+    assert [(await daemon.task(task)).obliged, await daemon.state(task)] == [True, S.EXECUTING]
+    return task
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_an_agents_promise_that_was_undone_meanwhile_is_made_by_ourselves_unless_it_comes_back(
+    outside: Outside, comes_back: bool
+) -> None:
+    source = outside.source(answers=False)
+    async with running(outside, slots=1) as daemon:
+        task = await at_work_on_an_agents_word(daemon, source)
+    outside.chain._tasks[task].attempters.clear()
+    outside.chain.height -= 2
+    async with running(outside, slots=1) as daemon:
+        await recovered(daemon)
+        await daemon.block()
+        assert await outside.journal.intents_of(task) == [], "the chain is not longer than it was, it may yet come back"
+        if comes_back:
+            outside.chain.attempt(task)  # its log is lost
+        await daemon.block()
+        planned = [row.intent.effect for row in await outside.journal.intents_of(task)]
+        assert planned == ([] if comes_back else [Effect.ATTEMPT])
+        await daemon.results.accept(source, task, b"{}")
+        await settle()
+        assert await finish(daemon) == [*planned, Effect.SUBMIT_RESPONSE]
+        assert await daemon.state(task) is S.SETTLED
+
+
+async def test_a_response_does_not_go_ahead_of_an_attempt_that_is_gone(outside: Outside) -> None:
+    """Its result comes before anything was heard of the chain."""
+    source = outside.source(answers=False)
+    async with running(outside, slots=1) as daemon:
+        task = await at_work_on_an_agents_word(daemon, source)
+    outside.chain._tasks[task].attempters.clear()
+    async with running(outside, slots=1) as daemon:
+        await daemon.results.accept(source, task, b"{}")
+        await settle()
+        assert await finish(daemon) == [Effect.ATTEMPT, Effect.SUBMIT_RESPONSE]
+        assert await daemon.state(task) is S.SETTLED
+
+
+async def test_a_task_that_was_promised_for_us_and_not_begun_attempts_for_itself(outside: Outside) -> None:
+    source = outside.source(answers=False)
+    async with running(outside, slots=1) as daemon:
+        await serving(daemon, source)
+        holder, task = await daemon.publish(source), await daemon.publish(source)
+        await daemon.block(*outside.chain.attempt(task))
+        await daemon.mine()
+    outside.chain._tasks[task].attempters.clear()
+    async with running(outside, slots=1) as daemon:
+        await recovered(daemon)
+        await daemon.block()
+        row = await daemon.task(task)
+        assert (row.state, row.obliged) == (S.SEEN, False)
+        await daemon.results.accept(source, holder, b"{}")
+        await settle()
+        assert [one.intent.effect for one in await outside.journal.intents_of(task)] == [Effect.ATTEMPT]
