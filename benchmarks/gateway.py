@@ -25,9 +25,9 @@ from tests.integration.gateway.world import World, running
 WAIT_S = 10.0
 USERS = 8
 BLOCK_GAS = 120_000_000
+"""The node's own 30 million are 20 publications a block: a chain that takes fewer than are asked for falls behind."""
 LOOKS = 6
 """Memory is read so often while the load runs, and once before and after it."""
-"""The node's own 30 million are 20 publications a block: a chain that takes fewer than are asked for falls behind."""
 
 
 class Connections:
