@@ -15,6 +15,7 @@ from ogpu_provider.domain.units import Address, Hash
 from ogpu_provider.pipeline.concerns import Concerns
 from ogpu_provider.pipeline.ports import Policy
 from ogpu_provider.pipeline.presence import present
+from ogpu_provider.pipeline.resumption import resume
 from ogpu_provider.pipeline.wishes import SourcePolicy
 from tests.fakes.clock import BriskClock
 from tests.fakes.runtime import Script
@@ -92,15 +93,14 @@ async def a_path(
     slots: int = 1,
     confirmations: int = 1,
     serve_all: bool = False,
+    outside: Outside | None = None,
 ) -> AsyncIterator[Path]:
-    """As the daemon joins it, from some blocks ago; at the head when it is yielded."""
-    clock = BriskClock()
-    outside = Outside(clock=clock)  # type: ignore[arg-type]
-    outside.chain, outside.journal = host.chain, host.store  # type: ignore[assignment]
-    for url in (SOURCE_URL, OTHER_URL):
-        outside.content.documents[url] = outside.content.documents[METADATA]
-    outside.content.documents[TASK_URL] = b'{"function_name": "double", "data": {"n": 21}}'
-    assert COMPOSE in outside.content.documents
+    """As the daemon joins it, from where its journal ends, or some blocks ago; at the head when it is yielded.
+
+    `outside`: of an earlier one, that was killed.
+    """
+    outside = outside or _outside(host)
+    clock = outside.clock
     policy = SourcePolicy(serve_all=serve_all)
     async with running(outside, slots=slots, policy=Policy(confirmations=confirmations), sources=policy) as daemon:
         path = Path(host, outside, daemon)
@@ -122,18 +122,18 @@ async def a_path(
             await daemon.intake.deliver(block, facts)
 
         concerns = Concerns(ME, daemon.ports.book, daemon.conductor.follows, sender.carries)
-        head = int(await host.rpc.call("eth_blockNumber"), 16)
-        first = await host.rpc.call("eth_getBlockByNumber", hex(max(0, head - 13)), False)
+        start = await host.store.cursor() or await _some_blocks_ago(host)
         watcher = Watcher(
             host.rpc,
             host.rpc.network,
             deliver,
             clock,
-            (max(0, head - 13), Hash(first["hash"])),
+            start,
             undo=daemon.intake.undo,
             concerning=concerns.of,
         )
-        services = [asyncio.ensure_future(sender.run()), asyncio.ensure_future(watcher.run())]
+        recovery = resume(daemon.ports, daemon.conductor, daemon.intake.promises, start[0])
+        services = [asyncio.ensure_future(one) for one in (sender.run(), watcher.run(), recovery)]
         try:
             await path.heard()
             yield path
@@ -144,6 +144,22 @@ async def a_path(
             for service in services:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)
+
+
+def _outside(host: Host) -> Outside:
+    outside = Outside(clock=BriskClock())  # type: ignore[arg-type]
+    outside.chain, outside.journal = host.chain, host.store  # type: ignore[assignment]
+    for url in (SOURCE_URL, OTHER_URL):
+        outside.content.documents[url] = outside.content.documents[METADATA]
+    outside.content.documents[TASK_URL] = b'{"function_name": "double", "data": {"n": 21}}'
+    assert COMPOSE in outside.content.documents
+    return outside
+
+
+async def _some_blocks_ago(host: Host) -> tuple[int, Hash]:
+    number = max(0, int(await host.rpc.call("eth_blockNumber"), 16) - 13)
+    block = await host.rpc.call("eth_getBlockByNumber", hex(number), False)
+    return number, Hash(block["hash"])
 
 
 def _double(data: object) -> object:

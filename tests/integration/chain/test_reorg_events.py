@@ -299,6 +299,36 @@ async def test_work_on_a_task_that_never_comes_back_ends_and_frees_what_it_held(
             await host.network.task(source, COIN // 100, LONG)  # takes the address, and is left alone for it
 
 
+async def promised_by_an_agent(path: Path, source: Address) -> Address:
+    """A task at work on the agent's word, while the only slot is free of what it waited for."""
+    network, stage = path.host.network, Stage(path, source)
+    busy = Address(await network.task(source, COIN // 100, LONG))
+    await path.until(stage.state(busy, TaskState.EXECUTING), "the slot is busy")
+    task = await stage.waiting()
+    await path.mine(DEEP)
+    await network.attempt(task, network.provider, by=network.agent)
+    await path.until(stage.obliged(task, True), "it is an obligation")
+    assert path.outside.runtime.deliver is not None
+    await path.outside.runtime.deliver(source, busy, b"{}")  # its slot is free now
+    await path.until(stage.state(task, TaskState.EXECUTING), "it is at work")
+    assert await path.host.store.intent(path.host.chain.intent_attempt(task, 0, 0.0).key) is None
+    return task
+
+
+async def kept_by_ourselves(path: Path, source: Address, task: Address, depth: int) -> None:
+    """Its attempt is ours now, and it is paid."""
+
+    async def promised() -> bool:
+        return "Attempted" in await path.host.logged(task)
+
+    await path.until(promised, f"it is promised again, {depth} deep", blocks=1)
+    assert path.outside.runtime.deliver is not None
+    await path.outside.runtime.deliver(source, task, b"{}")
+    await path.until(Stage(path, source).state(task, TaskState.SETTLED), f"it is paid, {depth} deep", blocks=1)
+    seen = await path.host.logged(task)
+    assert (seen.count("Attempted"), seen.count("ResponseSubmitted")) == (1, 1), depth
+
+
 async def test_a_promise_of_an_agent_that_is_undone_is_made_anew_by_ourselves(host: Host) -> None:
     """It was at work on the agent's word; the agent's transaction never comes back."""
     async with a_path(host) as path:
@@ -306,28 +336,32 @@ async def test_a_promise_of_an_agent_that_is_undone_is_made_anew_by_ourselves(ho
         path.answers(source, False)
         await path.registered(source)
         await path.ready(source)
-        network = host.network
         for depth in DEPTHS:
-            busy = Address(await network.task(source, COIN // 100, LONG))
-            stage = Stage(path, source)
-            await path.until(stage.state(busy, TaskState.EXECUTING), "the slot is busy")
-            task = await stage.waiting()
-            await path.mine(DEEP)
-            await network.attempt(task, network.provider, by=network.agent)
-            await path.until(stage.obliged(task, True), "it is an obligation")
-            assert path.outside.runtime.deliver is not None
-            await path.outside.runtime.deliver(source, busy, b"{}")  # its slot is free now
-            await path.until(stage.state(task, TaskState.EXECUTING), "it is at work")
-            assert await host.store.intent(host.chain.intent_attempt(task, 0, 0.0).key) is None
+            task = await promised_by_an_agent(path, source)
             await path.mine(depth - 1)
             await path.heard()
             await host.rpc.call("anvil_reorg", depth, [])
+            await kept_by_ourselves(path, source, task, depth)
 
-            async def promised(task: Address = task) -> bool:
-                return "Attempted" in await host.logged(task)
 
-            await path.until(promised, f"it is promised again, {depth} deep", blocks=1)
-            await path.outside.runtime.deliver(source, task, b"{}")
-            await path.until(stage.state(task, TaskState.SETTLED), f"it is paid, {depth} deep", blocks=1)
-            seen = await host.logged(task)
-            assert (seen.count("Attempted"), seen.count("ResponseSubmitted")) == (1, 1), depth
+@pytest.mark.parametrize(("depth", "early"), [*((depth, depth % 2 == 0) for depth in DEPTHS), (1, True), (12, False)])
+async def test_a_promise_of_an_agent_that_is_undone_while_the_daemon_is_down_is_made_anew_by_its_next_run(
+    host: Host, depth: int, early: bool
+) -> None:
+    """`early`: its result is there before the chain is as long as it was, and the response has to have its attempt."""
+    async with a_path(host) as path:
+        source = await path.source()
+        path.answers(source, False)
+        await path.registered(source)
+        await path.ready(source)
+        task = await promised_by_an_agent(path, source)
+        await path.mine(depth - 1)
+        await path.heard()
+        outside = path.outside
+    await host.rpc.call("anvil_reorg", depth, [])
+    assert "Attempted" not in await host.logged(task)
+    async with a_path(host, outside=outside) as path:
+        if early:
+            assert outside.runtime.deliver is not None
+            await outside.runtime.deliver(source, task, b"{}")
+        await kept_by_ourselves(path, source, task, depth)
