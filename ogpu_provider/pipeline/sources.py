@@ -1,12 +1,9 @@
-"""Which sources we serve, and keeping their projects warm.
+"""Which sources we serve, and when each is looked at. How one comes up and goes down: `serving`.
 
-WANTED -> fetch -> gate -> devices -> up -> register -> READY. A project is up and answers before we register, so
-that we never promise to serve what cannot run here. Each source has its own loop; one that fails is tried again
-with a growing pause if the error says that this may help.
+Each source has its own loop; one that fails is tried again with a growing pause if the error says that this may help.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Collection, Set
 from dataclasses import replace
 
@@ -15,15 +12,14 @@ import structlog
 from ogpu_provider.domain.approval import Approval, OnChange
 from ogpu_provider.domain.errors import ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.resources import Lease, source_holder
-from ogpu_provider.domain.source import Environment, ServedSource, SourceParams, SourceState, SourceStatus
+from ogpu_provider.domain.source import ServedSource, SourceState
 from ogpu_provider.domain.units import Address
-from ogpu_provider.domain.wish import Want
 from ogpu_provider.pipeline.approvals import Approvals, NotApproved
-from ogpu_provider.pipeline.documents import SourceDocuments
 from ogpu_provider.pipeline.placing import Placing
 from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.registration import Registration
 from ogpu_provider.pipeline.rows import SourceRows, Unfit
+from ogpu_provider.pipeline.serving import Serving
 from ogpu_provider.pipeline.warmth import Warmth
 from ogpu_provider.pipeline.wishes import SourcePolicy, Wishes
 
@@ -54,8 +50,6 @@ class SourceKeeper:
         self._policy = policy
         self._approvals = Approvals(ports.journal, policy.compose_change, ports.clock.now)
         self._on_change = on_change
-        self._on_ready = on_ready
-        self._busy = busy
         self._rows = SourceRows(ports, on_change)
         self._warmth = Warmth(
             ports.book, ports.clock, engaged or busy, idle_after=policy.idle_after, warm_for=policy.warm_for
@@ -70,10 +64,14 @@ class SourceKeeper:
         ports.book.demand = self.demand
         self._wakes: dict[Address, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._documents = SourceDocuments(ports.content)
-        self._registration = Registration(ports, timeout=policy.register_timeout)
         self._limit = asyncio.Semaphore(policy.at_once)
         self._wishes = Wishes(ports.journal, ports.clock, policy)
+        self._serving = Serving(
+            *(ports, self._rows, self._wishes, self._approvals, self._warmth, self._placing),
+            Registration(ports, timeout=policy.register_timeout),
+            on_ready=on_ready,
+            busy=busy,
+        )
 
     async def restore(self) -> None:
         """Read our sources from the journal and the devices that running projects hold. Before `run`."""
@@ -227,7 +225,7 @@ class SourceKeeper:
             self._group.create_task(self._remove(address), name=f"remove {address}")
 
     async def _remove(self, address: Address) -> None:
-        await self._drop(address, "source.removed", "the master asked to remove its containers")
+        await self._serving.drop(address, "source.removed", "the master asked to remove its containers")
         self.changed(address)
 
     async def _keep(self, address: Address) -> None:
@@ -263,7 +261,7 @@ class SourceKeeper:
     async def _try_to_serve(self, address: Address) -> ProviderError | None:
         try:
             async with self._limit:
-                await (self._leave(address) if self._wishes.leaving(address) else self._serve(address))
+                await self._serving.look(address)
         except RpcUnavailable as error:  # says nothing about the source: it stays what it is
             log.warning("source_unread", source=address, code=error.code, error=str(error))
             return error
@@ -278,65 +276,3 @@ class SourceKeeper:
                 log.warning("source_unfit", source=address, code=error.code, reason=str(error), remedy=error.remedy)
             return error
         return None
-
-    async def _serve(self, address: Address) -> None:
-        params = await self._ports.chain.source(address)
-        if params.status is SourceStatus.INACTIVE:
-            if not self._busy(address):
-                await self._drop(address, "source.inactive", "its client has set it inactive")
-            return
-        if self._rows.of(address).state is SourceState.COLD and not self._warmth.demanded(address):
-            return
-        registered = await self._ports.chain.registered_environment(address)
-        environment = registered or self._ports.scheduler.choose_environment(params.environments)
-        if environment is None or environment not in self._ports.scheduler.host.environments:
-            raise Unfit(_no_environment(params, registered), code="environment.none")
-        row = replace(self._rows.of(address), params=params, environment=environment, registered=bool(registered))
-        name, compose = await self._documents.fetch(row, params, environment)
-        digest = hashlib.sha256(compose).hexdigest()
-        row = replace(row, name=name, compose_sha256=digest)
-        if not (self._rows.of(address).state is SourceState.READY and self._rows.of(address).compose_sha256 == digest):
-            row = replace(row, state=SourceState.WANTED, code="", reason="")
-            await self._rows.put(row)
-        waived = await self._approvals.waived(
-            address, digest, lambda waived: self._ports.runtime.images(compose, environment, waived)
-        )
-        await self._placing.make_room(address)
-        if await self._placing.postpone(row, environment, compose, waived):
-            return
-        devices = await self._placing.bring_up(row, environment, compose, waived)
-        if not registered and not self._wishes.leaving(address):
-            await self._registration.make(address, environment)
-        if self._rows.of(address).state is SourceState.DROPPED or self._wishes.leaving(address):
-            return
-        if self._rows.of(address).state is not SourceState.READY:
-            self._warmth.used(address)
-        self._warmth.met(address)
-        ready = replace(row, state=SourceState.READY, registered=True, devices=devices, code="", reason="")
-        await self._rows.put(replace(ready, device_memory=self._ports.scheduler.share(address)))
-        log.info("source_ready", source=address, name=row.name, environment=environment.label, devices=devices)
-        await self._on_ready(address)
-
-    async def _leave(self, address: Address) -> None:
-        if self._busy(address):
-            raise Unfit(self._rows.of(address).reason, code="source.leaving", retry=Retry.LATER)
-        await self._placing.take_down(address)
-        if self._wishes.leaving(address) is Want.UNREGISTER and await self._ports.chain.registered_environment(address):
-            await self._registration.undo(address)
-            self._ports.book.put(replace(self._rows.of(address), registered=False))
-        if self._wishes.leaving(address):
-            await self._drop(address, "source.left", "the operator removed it")
-
-    async def _drop(self, address: Address, code: str, reason: str) -> None:
-        await self._rows.put(
-            replace(self._rows.of(address), state=SourceState.DROPPED, code=code, reason=reason, devices=())
-        )
-        log.warning("source_dropped", source=address, code=code, reason=reason)
-        await self._placing.take_down(address)
-
-
-def _no_environment(params: SourceParams, registered: Environment | None) -> str:
-    offered = ", ".join(sorted(env.label for env in params.environments)) or "nothing"
-    if registered:
-        return f"registered for {registered.label}, which this host does not have"
-    return f"offers {offered}, and this host has none of it"
