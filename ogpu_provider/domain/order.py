@@ -4,7 +4,8 @@
        └──▶ CANCELLED          any of the three ──▶ FAILED(code): not published, expired, or no fetchable result
 
 An order is CREATED once it is durable; `address` is set when its task is on chain. A response that waits for the
-client's confirmation leaves it EXECUTING.
+client's confirmation leaves it EXECUTING. Where the chain undoes what one of these rests on, also an end, the order
+goes back to what is left (`gateway/follower.py`).
 """
 
 from collections.abc import Mapping

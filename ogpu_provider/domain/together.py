@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 E = TypeVar("E", bound=BaseException)
 
 
-async def together(pieces: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def together(pieces: Iterable[Coroutine[Any, Any, object]]) -> None:
     """Do all of them, so that what they write shares a commit. The first error is raised when all are done."""
     for error in await asyncio.gather(*pieces, return_exceptions=True):
         if isinstance(error, BaseException):

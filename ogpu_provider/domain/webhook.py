@@ -22,6 +22,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "completed": ("task.completed", "task.results_available"),
     "failed": ("task.failed",),
     "cancelled": ("task.cancelled",),
+    "reopened": ("task.reopened",),
 }
 """Which lines of an order's history are told, and as what."""
 

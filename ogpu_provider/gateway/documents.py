@@ -160,7 +160,7 @@ def model_document(model: Model, currency: str) -> Shown:
 def task_document(order: Order, currency: str) -> Shown:
     place = f"/api/tasks/{order.id}"
     links = {"self": place, "events": place + "/events", "logs": place + "/logs"}
-    if order.state is OrderState.COMPLETED:
+    if order.result_url:
         links["results"] = place + "/results"
     if not order.state.over:
         links["cancel"] = place + "/cancel"

@@ -1,28 +1,28 @@
 """Follows the chain for our orders: a fact is a reason to look, what the contracts say now decides.
 
 So a fact that is lost, repeated or undone costs time and nothing else: every live order is looked at again from time
-to time.
+to time, and the end of one that is over as `endings` says.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from ogpu_provider.chain.contracts import decode_result, task_status
-from ogpu_provider.chain.reader import ChainReader
+from ogpu_provider.chain.contracts import decode_result
+from ogpu_provider.chain.reader import view
+from ogpu_provider.chain.receipts import Node
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.documents import read_json
 from ogpu_provider.domain.errors import FetchError, ProviderError, Retry, StoreError
 from ogpu_provider.domain.facts import Block, Fact, TaskPublished, TaskStatus
 from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.order import Order, OrderState
-from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.together import together
-from ogpu_provider.domain.units import ZERO_ADDRESS, Address
+from ogpu_provider.domain.units import Address
 from ogpu_provider.gateway.local import LocalProvider
 from ogpu_provider.gateway.problems import Problem
+from ogpu_provider.gateway.standing import Standing, standing_of
 from ogpu_provider.ipfs.cid import cid_of_link, names_content
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.store.orders import GatewayStore
@@ -31,27 +31,13 @@ log = structlog.get_logger(__name__)
 RESULT_LIMIT = 32 << 20
 TOGETHER = 16
 """Orders that are held against the chain at once."""
-_FIRST = 50
-"""Attempts of a task that are looked at for a response."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A task on chain. `provider` is who attempted it first; `responses` are (provider, response), the winner's alone
-    once there is a winner, else the first ones in their order."""
-
-    status: TaskStatus
-    provider: Address | None
-    responses: Sequence[tuple[Address, Address]]
-    confirmed: bool
-    manual: bool
 
 
 class Follower:
     def __init__(
         self,
         store: GatewayStore,
-        reader: ChainReader,
+        node: Node,
         fetcher: Fetcher,
         clock: Clock,
         settled: Callable[[Order], None],
@@ -59,7 +45,7 @@ class Follower:
         local: LocalProvider,
     ) -> None:
         self._store = store
-        self._reader = reader
+        self._node = node
         self._fetcher = fetcher
         self._clock = clock
         self._settled = settled
@@ -79,14 +65,16 @@ class Follower:
             await together(self.look(order) for order in found[start : start + TOGETHER])
         await self._store.set_cursor(block)
 
-    async def look(self, order: Order) -> None:
-        """Hold one order against the chain; what cannot be asked now is asked later."""
-        if order.state.over and (order.refunded or order.state is OrderState.COMPLETED):
-            return
+    async def look(self, order: Order) -> int | None:
+        """Hold one order against the chain; what cannot be asked now is asked later.
+
+        How high the chain was where it says of one that is over that it is.
+        """
         try:
-            await self._compare(order)
+            return await self._compare(order)
         except (ProviderError, Problem) as error:
             log.warning("order_not_compared", order=order.id, code=error.code, error=str(error))
+            return None
 
     async def on_outcome(self, row: IntentRow) -> None:
         """A publication that will never be on chain ends its order; the payment was never taken."""
@@ -95,13 +83,13 @@ class Follower:
             return
         match row.intent.effect:
             case Effect.PUBLISH_TASK if order.address is None:
-                await self._fail(order, "publish." + row.state, "the task did not get on chain", refunded=True)
+                await self._fail(order, "publish." + row.state, "the task did not get on chain", None, refunded=True)
             case Effect.CANCEL_TASK | Effect.CONFIRM_RESPONSE as effect:
                 await self._move(order, "refused_by_chain", detail={"effect": effect, "state": row.state})
 
     async def not_pinned(self, order: Order, why: str) -> None:
         """An order ends whose transaction was never sent, because nobody could have read what it asks for."""
-        await self._fail(order, "publish.not_pinned", why, refunded=True)
+        await self._fail(order, "publish.not_pinned", why, None, refunded=True)
 
     async def _published(self, fact: TaskPublished) -> None:
         row = await self._store.intent_of(fact.origin.tx_hash)
@@ -114,41 +102,66 @@ class Follower:
                 if error.code != "store.stale":
                     raise
 
-    async def _compare(self, order: Order) -> None:
+    async def _compare(self, order: Order) -> int | None:
         if order.address is None:
-            return
-        now = await self._standing(order.address)
+            return None
+        now = await standing_of(self._node, order.address)
         if order.state.over:
-            if now.status in (TaskStatus.EXPIRED, TaskStatus.CANCELED):
-                await self._move(order, "refunded", refunded=True)
-            return
+            return await self._still_over(order, now)
+        late = self._head is not None and self._head.timestamp > order.expiry
         if now.status is TaskStatus.CANCELED:
-            await self._end(order, "cancelled", state=OrderState.CANCELLED, refunded=True)
-        elif now.status is TaskStatus.EXPIRED:
-            await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=True)
-        elif now.status is TaskStatus.FINALIZED and now.confirmed:
-            await self._complete(await self._running(order, now), *now.responses[0])
-        elif not now.responses and self._head is not None and self._head.timestamp > order.expiry:
-            await self._fail(order, "task.expired", "nobody answered before its expiry", refunded=False)
+            await self._end(order, "cancelled", now, state=OrderState.CANCELLED, refunded=True)
+        elif now.winner is not None:
+            await self._complete(await self._running(order, now), now, *now.winner)
+        elif now.status is None and late:
+            await self._fail(order, "publish.undone", "its publication was undone by the chain", now, refunded=True)
+        elif now.status is TaskStatus.EXPIRED or (late and not now.responses):
+            await self._fail(order, "task.expired", "nobody answered before its expiry", now, refunded=now.paid_back)
         elif not await self._undone(order, now) and now.provider is not None:
             order = await self._running(order, now)
             if now.manual and now.responses:
                 await self._offer(order, now)
+        return None
+
+    async def _still_over(self, order: Order, now: Standing) -> int | None:
+        """Where the chain has taken back what ended it, it is what is left; a result that was told of stays readable.
+
+        Believed as `_undone` is.
+        """
+        if now.ends(order):
+            self._missed.pop(order.id, None)
+            if now.paid_back and not order.refunded:
+                await self._move(order, "refunded", now, refunded=True)
+            return now.height
+        if self._for_long(order, now):
+            gone: dict[str, Any] = {"response": None, "code": "", "reason": "", "refunded": False}
+            if order.state is OrderState.COMPLETED and order.response in [response for _, response in now.responses]:
+                del gone["response"]
+            else:
+                gone["provider"] = now.provider
+            state = OrderState.CREATED if now.provider is None else OrderState.EXECUTING
+            await self._move(order, "reopened", state=state, detail={"was": order.state}, **gone)
+        return None
+
+    def _for_long(self, order: Order, now: Standing) -> bool:
+        """Whether a later block still lacks what an order shows: nodes do not come by a block at the same moment."""
+        if now.height <= self._missed.setdefault(order.id, now.height):
+            return False
+        del self._missed[order.id]
+        return True
 
     async def _undone(self, order: Order, now: Standing) -> bool:
         """Whether blocks were undone that had its attempt, or the response that it shows: it goes back to what is left.
 
-        Believed once a later block still lacks it: nodes do not come by a block at the same moment.
+        Believed once a later block still lacks it.
         """
         lost = order.response is not None and order.response not in [response for _, response in now.responses]
         alone = order.state is not OrderState.CREATED and now.provider is None
-        height = self._head.number if self._head else 0
         if not (lost or alone):
             self._missed.pop(order.id, None)
             return False
-        if height <= self._missed.setdefault(order.id, height):
+        if not self._for_long(order, now):
             return True
-        del self._missed[order.id]
         gone: dict[str, Any] = {"response": None, "result_url": ""}
         if alone:
             gone |= {"state": OrderState.CREATED, "provider": None}
@@ -188,24 +201,32 @@ class Follower:
         if model is not None and model.auto_confirm:
             await self._confirm(order)
 
-    async def _complete(self, order: Order, provider: Address, response: Address) -> None:
+    async def _complete(self, order: Order, now: Standing, provider: Address, response: Address) -> None:
         """It is paid for, so one that cannot be read has failed: for good, or since its time is over."""
         try:
             order = await self._collect(order, provider, response)
         except FetchError as error:
             if error.retry is Retry.NEVER or self._clock.now() > order.expiry:
-                await self._fail(order, error.code.replace("fetch.", "result."), str(error), refunded=False)
+                code, paid = error.code.replace("fetch.", "result."), {"provider": provider, "response": response}
+                await self._fail(order, code, str(error), now, refunded=False, **paid)
             return
-        await self._end(order, "completed", state=OrderState.COMPLETED)
+        await self._end(order, "completed", now, state=OrderState.COMPLETED)
 
     async def _collect(self, order: Order, provider: Address, response: Address) -> Order:
         """Fetch and keep a response's result; a link that names a CID must lead to content of that CID.
 
         Raises FetchError, result.not_json for what is no JSON.
         """
-        if order.response == response and await self._store.result(order.id) is not None:
+        held = bool(order.result_url) and await self._store.result(order.id) is not None
+        if held and order.response == response:
             return order
-        link = (await self._reader.read(response, "Response.getResponseParams"))[2]
+        method, params = view(response, "Response.getResponseParams")
+        link = decode_result("Response.getResponseParams", await self._node.call(method, *params))[2]
+        if not (held and order.result_url == link):
+            await self._store.put_result(order.id, await self._fetched(link))
+        return await self._move(order, "responded", provider=provider, response=response, result_url=link)
+
+    async def _fetched(self, link: str) -> bytes:
         body = await self._fetcher.get(link, limit_bytes=RESULT_LIMIT)
         cid = cid_of_link(link)
         if cid is not None and not names_content(cid, body):
@@ -214,37 +235,27 @@ class Follower:
             read_json(body)
         except ValueError as error:
             raise FetchError(str(error)[:200], code="result.not_json", retry=Retry.NEVER) from error
-        await self._store.put_result(order.id, body)
-        return await self._move(order, "responded", provider=provider, response=response, result_url=link)
+        return body
 
-    async def _standing(self, task: Address) -> Standing:
-        status, count, method = await self._reader.reads(
-            (task, "Task.getStatus", ()), (task, "Task.getAttemptCount", ()), (task, "Task.getDeliveryMethod", ())
-        )
-        attempts = min(decode_result("Task.getAttemptCount", count), _FIRST)
-        manual = decode_result("Task.getDeliveryMethod", method) == DeliveryMethod.MANUAL_CONFIRMATION
-        if not attempts:
-            return Standing(task_status(status), None, (), False, manual)
-        providers = await self._reader.read(task, "Task.getAttempters", 0, attempts - 1)
-        winner = await self._reader.winner(task)
-        if winner is not None:
-            won = await self._reader.read(task, "Task.responseOf", winner)
-            return Standing(task_status(status), providers[0], ((winner, won),), True, manual)
-        responses = await self._reader.read(task, "Task.getResponsesOf", 0, attempts - 1)
-        given = [(p, r) for p, r in zip(providers, responses, strict=True) if r != ZERO_ADDRESS]
-        return Standing(task_status(status), providers[0], given, False, manual)
+    async def _fail(self, order: Order, code: str, reason: str, now: Standing | None, **changes: Any) -> None:
+        await self._end(order, "failed", now, state=OrderState.FAILED, code=code, reason=reason, **changes)
 
-    async def _fail(self, order: Order, code: str, reason: str, *, refunded: bool) -> None:
-        await self._end(order, "failed", state=OrderState.FAILED, code=code, reason=reason, refunded=refunded)
-
-    async def _end(self, order: Order, kind: str, **changes: Any) -> None:
+    async def _end(self, order: Order, kind: str, now: Standing | None, **changes: Any) -> None:
         self._missed.pop(order.id, None)
-        self._settled(await self._move(order, kind, **changes))
+        self._settled(await self._move(order, kind, now, **changes))
 
     async def _move(
-        self, order: Order, kind: str, *, detail: Mapping[str, object] | None = None, **changes: Any
+        self,
+        order: Order,
+        kind: str,
+        now: Standing | None = None,
+        *,
+        detail: Mapping[str, object] | None = None,
+        **changes: Any,
     ) -> Order:
-        moved = await self._store.move(order, kind, at=self._clock.now(), detail=detail or {}, **changes)
+        """`now`: what the chain said, where that ends the order."""
+        height = now.height if now else None
+        moved = await self._store.move(order, kind, at=self._clock.now(), height=height, detail=detail or {}, **changes)
         log.info("order_" + kind, order=order.id, task=moved.address)
         if kind == "published":
             self._settled(moved)

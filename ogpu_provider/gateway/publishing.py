@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Never
 
 import httpx
@@ -23,6 +24,7 @@ from ogpu_provider.domain.units import Wei
 from ogpu_provider.gateway import wallets
 from ogpu_provider.gateway.asks import Asks
 from ogpu_provider.gateway.bell import Bell
+from ogpu_provider.gateway.endings import Endings
 from ogpu_provider.gateway.follower import Follower
 from ogpu_provider.gateway.line import Line
 from ogpu_provider.gateway.local import LocalProvider
@@ -37,6 +39,7 @@ from ogpu_provider.store.orders import GatewayStore
 
 log = structlog.get_logger(__name__)
 LOOK_S = 5.0
+"""Seconds between two looks at orders; while blocks are being undone, at every block."""
 LOOK_AT = 50
 FORGET_S = 3600.0
 FORGET_AT = 100
@@ -48,39 +51,53 @@ class Head:
     block: Block | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Whom it speaks with: nodes, the pinning service, whoever keeps results, users' endpoints, the provider here."""
+
+    rpc: RpcPool
+    pinning: httpx.AsyncClient
+    fetcher: Fetcher
+    poster: Poster
+    local: LocalProvider
+
+
 class Publishing:
     def __init__(
-        self,
-        settings: Settings,
-        network: Network,
-        signer: Signer,
-        store: GatewayStore,
-        rpc: RpcPool,
-        pinning: httpx.AsyncClient,
-        fetcher: Fetcher,
-        poster: Poster,
-        local: LocalProvider,
-        line: Line,
+        self, settings: Settings, network: Network, signer: Signer, store: GatewayStore, outside: Outside, line: Line
     ) -> None:
         self._network = network
         self._keep_s = settings.gateway.keep_days * DAY
         self._client = signer.address
         self._store = store
         self._line = line
-        self._rpc = rpc
+        self._rpc = outside.rpc
         self._clock = SystemClock()
         self._head = Head()
         self._bell = Bell()
         store.heard = self._written
-        self._reader = ChainReader(rpc, network, signer.address)
+        self._reader = ChainReader(self._rpc, network, signer.address)
         self._balance: Wei | None = None
         self._ordered = True
         asks = Asks(store, network, self._clock, lambda: self._sender.wake())
-        self._follower = Follower(store, self._reader, fetcher, self._clock, self._settled, asks.confirm, local)
-        self._courier = Courier(store, self._clock, poster.post, self._bell)
-        self._sender = Sender(
-            rpc,
-            store,
+        self._follower = Follower(
+            store, self._rpc, outside.fetcher, self._clock, self._settled, asks.confirm, outside.local
+        )
+        self._depth = max(1, settings.network.confirmations)
+        self._endings = Endings(store, self._follower.look, self._depth)
+        self._unrest = Bell()
+        self._restless_until = 0
+        self._courier = Courier(store, self._clock, outside.poster.post, self._bell)
+        self._sender = self._a_sender(settings, signer)
+        pinner = OgpuPinner(network.pin_url, outside.pinning)
+        self._publisher = Publisher(
+            store, pinner, self._clock, self._bell, self._sender.wake, self._follower.not_pinned
+        )
+
+    def _a_sender(self, settings: Settings, signer: Signer) -> Sender:
+        return Sender(
+            self._rpc,
+            self._store,
             signer,
             self._clock,
             self._head,
@@ -89,14 +106,11 @@ class Publishing:
             caps=FeeCaps(settings.fees.max_fee),
             budget=DayBudget(settings.fees.day_budget),
         )
-        pinner = OgpuPinner(network.pin_url, pinning)
-        self._publisher = Publisher(
-            store, pinner, self._clock, self._bell, self._sender.wake, self._follower.not_pinned
-        )
 
     async def run(self) -> Never:
         """Until canceled, or until something happens that cannot pass."""
-        watcher = Watcher(self._rpc, self._network, self._deliver, self._clock, await self._store.cursor())
+        cursor = await self._store.cursor()
+        watcher = Watcher(self._rpc, self._network, self._deliver, self._clock, cursor, undo=self._undo)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sender.run(), name="sender")
             group.create_task(watcher.run(), name="watcher")
@@ -123,12 +137,19 @@ class Publishing:
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         """The balance first: what it does not show yet is held back until the other half hears that it is settled."""
         self._head.block = block
+        if block.number <= self._restless_until:
+            self._unrest.ring()
         if self._ordered or facts:
             self._ordered = False
             await self._ask_balance()
         self._tell_chain()
         await self._sender.observe(block, facts)
         await self._follower.deliver(block, facts)
+
+    async def _undo(self, block: Block) -> None:
+        """Everything above this block is undone. What that means for an order shows in the blocks that come."""
+        await self._endings.undo(block)
+        self._restless_until = max(block.number, (self._head.block or block).number) + self._depth + 2
 
     def _settled(self, order: Order) -> None:
         self._line.tell("settled", order=order.id)
@@ -162,12 +183,15 @@ class Publishing:
         """Hold orders against the chain in turn, and tell the operator how things stand."""
         position = 0
         while True:
+            heard = self._unrest.heard
             await self._ask_balance()  # a deposit is no fact of ours
             self._tell_chain()
             found = await self._store.unsettled(position, limit=LOOK_AT)
             for _, order in found:
                 await self._follower.look(order)
             position = found[-1][0] if len(found) == LOOK_AT else 0
+            if self._head.block is not None:
+                await self._endings.check(self._head.block)
             self._line.tell(
                 "measured",
                 orders=await self._store.counts(),
@@ -175,7 +199,7 @@ class Publishing:
                 head=self._head.block.number if self._head.block else 0,
                 balance=str(self._balance or 0),
             )
-            await self._clock.sleep(LOOK_S)
+            await self._unrest.wait(heard, LOOK_S)
 
 
 @asynccontextmanager
@@ -191,4 +215,4 @@ async def publishing(
         Poster(allow_private=private) as poster,
         LocalProvider(settings.gateway.provider_data_dir) as local,
     ):
-        yield Publishing(settings, network, signer, store, rpc, pinning, fetcher, poster, local, line)
+        yield Publishing(settings, network, signer, store, Outside(rpc, pinning, fetcher, poster, local), line)

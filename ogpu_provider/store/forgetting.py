@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ogpu_provider.store.reading import Reading
 
-_OF_AN_ORDER = ("configs", "results", "events", "deliveries", "idempotency")
+_OF_AN_ORDER = ("configs", "results", "events", "deliveries", "idempotency", "ends")
 
 
 class Forgetting(Reading):

@@ -14,6 +14,7 @@ from ogpu_provider.domain.order import Order, Quota
 from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.store.database import Database
 from ogpu_provider.store.deliveries import Deliveries, note_deliveries
+from ogpu_provider.store.ends import Ends, note_end
 from ogpu_provider.store.forgetting import Forgetting
 from ogpu_provider.store.members import Members
 from ogpu_provider.store.order_reader import COLUMNS, LIVE, OrderReads, order_of
@@ -25,7 +26,7 @@ _DAY = 86_400
 _HOUR = 3600
 
 
-class GatewayStore(Members, Deliveries, OrderReads, Forgetting, OutboxWriter):
+class GatewayStore(Members, Deliveries, OrderReads, Ends, Forgetting, OutboxWriter):
     """Implements the sender's `Outbox` too; an intent waits until its order's config is pinned.
 
     `heard` is called after each line of history that is durable. Every method may raise StoreError.
@@ -113,10 +114,14 @@ class GatewayStore(Members, Deliveries, OrderReads, Forgetting, OutboxWriter):
         *,
         at: float,
         intent: Intent | None = None,
+        height: int | None = None,
         detail: Mapping[str, object] | None = None,
         **changes: Any,
     ) -> Order:
-        """Save changed fields with their line of history, and the transaction that they ask for."""
+        """Save changed fields with their line of history, and the transaction that they ask for.
+
+        `height`: how high the chain was that ends the order.
+        """
         moved = replace(order, **changes, updated_at=at)
 
         def work(connection: sqlite3.Connection) -> Order:
@@ -127,7 +132,8 @@ class GatewayStore(Members, Deliveries, OrderReads, Forgetting, OutboxWriter):
                 raise StoreError(f"{order.id} was moved by somebody else", code="store.stale")
             if intent is not None:
                 plan_intent(connection, intent, at)
-            if moved.response is None and order.response is not None:
+            note_end(connection, moved, height)
+            if order.result_url and not moved.result_url:
                 connection.execute('DELETE FROM results WHERE "order" = ?', (order.id,))
             _note(connection, moved, kind, json.loads(json.dumps({**changes, **(detail or {})}, default=str)))
             return moved

@@ -117,6 +117,16 @@ CREATE INDEX orders_unpinned ON orders (seq) WHERE pinned = 0 AND state = 'CREAT
 CREATE TABLE configs ("order" TEXT PRIMARY KEY REFERENCES orders (id), body BLOB NOT NULL) STRICT;
 CREATE TABLE results ("order" TEXT PRIMARY KEY REFERENCES orders (id), body BLOB NOT NULL) STRICT;
 
+-- How high the chain was when an order's end was read from it; `settled` once it was read again, deep enough.
+CREATE TABLE ends (
+    "order" TEXT PRIMARY KEY REFERENCES orders (id),
+    height  INTEGER NOT NULL,
+    settled INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX ends_by_height ON ends (height);
+CREATE INDEX ends_open ON ends (height) WHERE NOT settled;
+
 CREATE TABLE idempotency (
     owner       TEXT NOT NULL,
     key         TEXT NOT NULL,

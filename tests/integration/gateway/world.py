@@ -69,6 +69,7 @@ class World:
         self.network = network
         self.config = config
         self.base = f"http://127.0.0.1:{port}"
+        self.database = config.parent / "data" / "gateway.db"
         self.metrics = f"http://127.0.0.1:{metrics}/metrics"
         self.http = httpx.AsyncClient(trust_env=False)
         self.secret = ""
@@ -131,11 +132,13 @@ class World:
         found: dict[str, Any] = await until(look, 120, f"{task_id} to be {status}")
         return found
 
-    async def attempt(self, task: str, who: str = "provider") -> None:
+    async def attempt(self, task: str, who: str = "provider") -> str:
+        """Its transaction's hash."""
         provider = accounts.role(who)
         async with JsonRpc(self.network.node.rpc_url) as rpc:
             nexus = self.network.deployment.nexus
-            await transact(rpc, provider, nexus, "Nexus", "attempt", task, provider.address, PRICE)
+            sent = await transact(rpc, provider, nexus, "Nexus", "attempt", task, provider.address, PRICE)
+        return str(sent["transactionHash"])
 
     async def answer(self, task: str, payload: Any, who: str = "provider", *, attempt: bool = True) -> None:
         """What a provider somewhere on the network does; bytes are a result as it is."""
@@ -179,7 +182,7 @@ class World:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, coins: int = 10) -> AsyncIterator[World]:
+async def running(folder: Path, *, coins: int = 10, confirmations: int = 1) -> AsyncIterator[World]:
     """Models: multiply, dear (costs more than the Vault holds), manual (confirmed by hand), hasty (by itself)."""
     async with LocalNetwork(folder, registry=False) as network:
         made = network.describe()
@@ -199,18 +202,19 @@ async def running(folder: Path, *, coins: int = 10) -> AsyncIterator[World]:
                 for one in (source, manual):
                     await transact(rpc, provider, nexus, "Nexus", "register", one, provider.address, 1)
         models = {"multiply": (source, "0.01"), "dear": (source, str(coins + 1)), "manual": (manual, "0.01")}
-        async with gateway_on(network, folder, models) as world:
+        async with gateway_on(network, folder, models, confirmations=confirmations) as world:
             await world.command("models", "add", "hasty", manual, "multiply", "0.01", "--auto-confirm")
             yield world
 
 
 @asynccontextmanager
 async def gateway_on(
-    network: LocalNetwork, folder: Path, models: Mapping[str, tuple[str, str]], *more: str
+    network: LocalNetwork, folder: Path, models: Mapping[str, tuple[str, str]], *more: str, confirmations: int = 1
 ) -> AsyncIterator[World]:
     """A gateway on a network that runs; `models` are source and price by id, `more` lines of its settings."""
     port, metrics = free_port(), free_port()
-    config = await _configure(folder, network.describe(), f"port = {port}", f"metrics_port = {metrics}", *more)
+    ours = f"port = {port}", f"metrics_port = {metrics}", *more
+    config = await _configure(folder, network.describe(), confirmations, *ours)
     world = World(network, config, port, metrics)
     for model, (source, price) in models.items():
         await world.command("models", "add", model, source, "multiply", price)
@@ -226,7 +230,7 @@ async def gateway_on(
             world.process.kill()
 
 
-async def _configure(folder: Path, made: dict[str, Any], *more: str) -> Path:
+async def _configure(folder: Path, made: dict[str, Any], confirmations: int, *more: str) -> Path:
     password = folder / "password"
     password.touch(mode=0o600)
     password.write_text("devnet")
@@ -240,7 +244,7 @@ rpc_url = "{made["rpc_url"]}"
 ws_url = "{made["ws_url"]}"
 publish_url = "{made["pin_url"]}/file/create"
 gateway_url = "{made["gateway_url"]}"
-confirmations = 1
+confirmations = {confirmations}
 allow_private_urls = true
 [gateway]
 keystore = "{store}"
