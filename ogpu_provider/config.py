@@ -201,7 +201,7 @@ def _read_toml(path: Path) -> dict[str, object]:
         with path.open("rb") as stream:
             return tomllib.load(stream)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file", code="config.missing_file", remedy="check --config") from None
+        raise ConfigError(f"{path}: no such file", code="config.missing_file", remedy="check the path") from None
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}", code="config.unreadable", remedy="make the file readable for this user"

@@ -24,7 +24,9 @@ TOOL_S = 30.0
 app = cyclopts.App(name="devices", help="The host's GPUs: how they are, who is on them, which are out of use.")
 
 Card = Annotated[str, Parameter(help="Id of the card, as `devices` shows it.")]
-Compare = Annotated[bool, Parameter(negative="", help="Hold our reading against nvidia-smi, field by field.")]
+Compare = Annotated[
+    bool, Parameter(negative="", show_default=False, help="Hold our reading against nvidia-smi, field by field.")
+]
 Why = Annotated[str, Parameter(help="Why, for whoever looks later.")]
 
 

@@ -17,9 +17,18 @@ if TYPE_CHECKING:
 
 Only = Annotated[
     tuple[str, ...],
-    Parameter(name="--only", consume_multiple=True, negative="", help="Ids or topics of checks; default: all."),
+    Parameter(
+        name="--only",
+        consume_multiple=True,
+        negative="",
+        show_default=False,
+        help="Ids or topics (machine, engine, gpu, chain, services, files, account) of checks; default: all.",
+    ),
 ]
-Fix = Annotated[bool, Parameter(negative="", help="Mend what is safe to mend: modes and folders of our files.")]
+Fix = Annotated[
+    bool,
+    Parameter(negative="", show_default=False, help="Mend what is safe to mend: modes and folders of our files."),
+]
 
 _COLOURS = {"error": "31", "warning": "33", "info": "36", "ok": "32", "unknown": "35", "skipped": "2"}
 

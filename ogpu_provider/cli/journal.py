@@ -56,7 +56,7 @@ async def if_any(settings: "Settings") -> AsyncIterator["SqliteReader | None"]:
 
 
 async def find(reader: "SqliteReader", name: str) -> Task:
-    """A task by its address, or a recent one by the beginning. Raises ProviderError (`task.unknown`)."""
+    """A task by its address, or a recent one by the beginning. Raises ProviderError task.unknown, usage.address."""
     wanted = name.lower()
     if len(wanted) == 42:
         task = await reader.task(whole_address(name))
@@ -64,7 +64,7 @@ async def find(reader: "SqliteReader", name: str) -> Task:
     elif re.fullmatch(r"0x[0-9a-f]{1,39}", wanted):
         found = [task for task in await reader.tasks(limit=SEARCHED) if task.address.lower().startswith(wanted)]
     else:
-        raise ProviderError(f"{name} is not an address", code="task.unknown", remedy="0x and up to 40 hex digits")
+        raise ProviderError(f"{name} is not an address", code="usage.address", remedy="0x and up to 40 hex digits")
     if not found:
         raise ProviderError(
             f"the journal has no task {name}",

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ogpu_provider.onboarding.sitting import Answers, HostFinding, StepResult
     from ogpu_provider.settings import Settings
 
-Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Ask nothing: take defaults, confirm what is shown.")]
+Yes = Annotated[
+    bool,
+    Parameter(name="--yes", negative="", show_default=False, help="Ask nothing: take defaults, confirm what is shown."),
+]
 _NETWORK, _KEY, _HOST, _MASTER, _SOURCES = NetworkFlags(), KeyFlags(), HostFlags(), MasterFlags(), SourceFlags()
 
 

@@ -62,12 +62,13 @@ async def simulate(
     start = begin(since)
     settings = journal.read_settings(config)
     chosen = settings if policy is None else overlaid(settings, policy)
+    here = await _host(chosen, host)
     async with past(settings, start, offline=offline) as found:
         warn(found)
         record = await recorded(settings, wishes=policy is None, learnt=host is None)
         rehearsal = Rehearsal(
             chosen,
-            await _host(chosen, host),
+            here,
             record,
             await found.store.sources(start),
             await found.store.durations(start),

@@ -23,7 +23,7 @@ app = cyclopts.App(name="vault", help="Stake and earnings in the network's Vault
 
 Account = Annotated[str, Parameter(help="provider (its key signs here), master, or an address (printed to be signed).")]
 Amount = Annotated[str, Parameter(help="How much, in coin.")]
-Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Do not ask before sending.")]
+Yes = Annotated[bool, Parameter(name="--yes", negative="", show_default=False, help="Do not ask before sending.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,12 @@ async def _move(effect: Effect, amount: str | None, how: How) -> None:
 def _sitting(stack: AsyncExitStack, config: Path | None, *, yes: bool, json: bool, answers: Any = None) -> "Sitting":
     from ogpu_provider import telemetry
     from ogpu_provider.cli.terminal import Terminal
-    from ogpu_provider.config import chosen_file
+    from ogpu_provider.config import chosen_file, load
     from ogpu_provider.domain.clock import SystemClock
     from ogpu_provider.onboarding.sitting import Answers, Sitting
 
     telemetry.configure(level="error", format="text")
+    load(config)  # a file that is named and not there must not mean the main network and another key
     return Sitting(
         file=chosen_file(config),
         answers=answers or Answers(),

@@ -1,5 +1,6 @@
 """What the demo shows people, on standard error: sentences as they happen, a live table on a terminal."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ from ogpu_provider.domain.units import coin, short
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
+
+ROOM = 110
+"""Columns from which the table has transactions and CIDs, too."""
+WIDTH = 120
+"""Columns where there is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Screen:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH)
         self._live: Live | None = None
         self._told: dict[str, TaskState] = {}
 
@@ -94,18 +100,20 @@ class Screen:
         from rich.table import Table
 
         table = Table(caption="seconds: from the block of publication to the block of payment, by chain time")
+        whole = self.console.width >= ROOM
         for name in ("task", "source", "delivery", "state", "transactions", "CID", "seconds", "earned"):
-            table.add_column(name, no_wrap=name in ("task", "CID", "transactions"))
+            if whole or name not in ("transactions", "CID"):
+                table.add_column(name, no_wrap=name in ("task", "CID", "transactions", "seconds", "earned"))
         for outcome in outcomes:
             row, order = outcome.row(), outcome.published.order
             sent = [("attempt", row["attempt_tx"]), ("response", row["response_tx"])]
+            chained = ("\n".join(f"{name} {short(tx)}" for name, tx in sent if tx) or "-", short(row["cid"] or "-"))
             table.add_row(
                 short(row["task"]),
                 f"{order.source}\n{order.function}",
                 row["delivery"].replace("_", " ").lower(),
                 row["state"] + (f"\n{outcome.task.code}" if outcome.task.code else ""),
-                "\n".join(f"{name} {short(tx)}" for name, tx in sent if tx) or "-",
-                short(row["cid"] or "-"),
+                *(chained if whole else ()),
                 "-" if row["seconds"] is None else f"{row['seconds']:.0f}",
                 coin(row["payment_wei"]) if row["payment_wei"] else "-",
             )

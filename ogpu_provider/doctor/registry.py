@@ -31,8 +31,11 @@ def selected(only: Sequence[str]) -> tuple[Check, ...]:
     names = {check.id for check in every()} | {topic.value for topic in Topic}
     for name in only:
         if name not in names:
+            topics = ", ".join(Topic)
             raise ConfigError(
-                f"there is no check {name}", code="usage.check", remedy="`ogpu-provider doctor --json` shows every id"
+                f"there is no check or topic {name}",
+                code="usage.check",
+                remedy=f"topics: {topics}; `ogpu-provider doctor` shows every id",
             )
     return tuple(check for check in every() if check.id in only or check.topic.value in only)
 

@@ -183,7 +183,9 @@ def _check(path: Path, file: os.stat_result) -> None:
 
 def _exists(path: Path) -> KeyRefused:
     return KeyRefused(
-        f"{path} is there already and is never overwritten", code="key.exists", remedy="choose a new path"
+        f"{path} is there already and is never overwritten",
+        code="key.exists",
+        remedy="use the key that is there (`ogpu-provider keys show`), or name another file in wallet.keystore",
     )
 
 

@@ -87,7 +87,7 @@ async def _connect(ctx: Sitting, settings: Settings) -> None:
     except RpcUnavailable as error:
         raise RpcUnavailable(
             f"the RPC endpoint does not answer ({error}); nothing was written",
-            remedy="check --rpc-url and the way to it, then run this again",
+            remedy="check network.rpc_url (--rpc-url of `register`) and the way to it, then run this again",
         ) from error
     head = await _highest(ctx, pool)
     for one in pool.health():

@@ -74,7 +74,11 @@ class Approvals:
             raise NotApproved(text, code="approve.unknown_source", remedy="add the source and let the daemon fetch it")
         seen = row.compose_sha256
         if sha256 and sha256.lower() != seen:
-            raise NotApproved(f"the file last seen is {seen}", code="approve.other_file", remedy="look at `ogpu-provider sources` again")
+            raise NotApproved(
+                f"the file last seen is {seen}",
+                code="approve.other_file",
+                remedy="read that file, and approve it if you want it",
+            )
         if wrong := sorted(set(waive) - set(waivable)):
             text = f"{', '.join(wrong)}: cannot be lifted"
             raise NotApproved(text, code="approve.not_waivable", remedy=f"only {', '.join(sorted(waivable))} can")

@@ -63,6 +63,9 @@ async def _prompts(host: BareHost, source: str) -> None:
 async def _flags(host: BareHost, source: str) -> None:
     done = await host.signed_by_master(*host.flags("--source", "all", pull=True), fresh=True)
     assert done.code == 0, done.err
+    watch = re.search(r"watch it +ogpu-provider (status [^,]*),", done.out)
+    assert watch is not None, done.out
+    assert "daemon.not_running" in (await host.run(*watch[1].split())).out
     assert tomllib.loads(host.config.read_text())["sources"]["serve"] == [source]
     _told_of_images(done.out)
 

@@ -46,7 +46,7 @@ def test_fix_mends_the_data_directory(shell: Shell) -> None:
 def test_an_unknown_check_is_a_wrong_usage(shell: Shell) -> None:
     answer = shell("doctor", "--only", "engine_reachible")
     assert answer.code == 2
-    assert "no check engine_reachible" in answer.err
+    assert "no check or topic engine_reachible" in answer.err
 
 
 def test_the_table_is_wrapped_and_harmless(capsys: pytest.CaptureFixture[str]) -> None:
