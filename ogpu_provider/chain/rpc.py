@@ -264,8 +264,11 @@ class _Http:
         if self._provider is None:
             async with self._opening:
                 if self._provider is None:
-                    self._session = _session(self._timeout)
-                    self._provider = await asyncio.to_thread(_http_provider, self._url, self._session)
+                    try:
+                        self._session = self._session or _session(self._timeout)
+                        self._provider = await asyncio.to_thread(_http_provider, self._url, self._session)
+                    except (OSError, ImportError) as err:  # no descriptor is left to read web3's files by
+                        raise RpcUnavailable(f"HTTP cannot be had: {err}") from err
         return self._provider
 
 

@@ -17,6 +17,7 @@ import structlog
 
 from ogpu_provider.control.wire import REQUEST_LIMIT, peer_uid, reachable
 from ogpu_provider.domain.errors import ControlError, ProviderError
+from ogpu_provider.domain.listener import Listener
 
 log = structlog.get_logger()
 
@@ -25,6 +26,7 @@ Verb = Callable[[Mapping[str, Any]], Awaitable[object]]
 
 IDLE_S = 30.0
 MOST_CONNECTIONS = 16
+BACKLOG = 64
 
 
 class ControlServer:
@@ -38,7 +40,7 @@ class ControlServer:
         self.path = path
         self._verbs = verbs
         self._trusted = frozenset({0, os.geteuid() if own_uid is None else own_uid})
-        self._server: asyncio.Server | None = None
+        self._server: Listener | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
@@ -47,7 +49,7 @@ class ControlServer:
         except OSError as error:
             text = f"{self.path}: {error.strerror}"
             raise ControlError(text, code="control.unusable", remedy="check owner and mode of data_dir") from error
-        self._server = await asyncio.start_unix_server(self._serve, sock=bound, limit=REQUEST_LIMIT)
+        self._server = Listener(bound, self._serve, limit=REQUEST_LIMIT)
         return self
 
     async def __aexit__(
@@ -67,6 +69,7 @@ class ControlServer:
             with reachable(self.path) as name:
                 made.bind(name)
             os.chmod(self.path, 0o600)
+            made.listen(BACKLOG)
         except BaseException:
             made.close()
             raise

@@ -20,6 +20,7 @@ from typing import Final, Protocol, Self
 import h11
 import structlog
 
+from ogpu_provider.domain.listener import Listener
 from ogpu_provider.domain.task import ResultOutcome
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
@@ -83,7 +84,7 @@ class CallbackServer:
         self._secret = secret
         self._sink = sink
         self._listener = listener
-        self._server: asyncio.Server | None = None
+        self._server: Listener | None = None
         self._places = Places(self.limits.waiting, self.limits.per_peer, self.limits.per_source)
         self._open: set[asyncio.Task[None]] = set()
         self._one_large = asyncio.Lock()
@@ -99,13 +100,10 @@ class CallbackServer:
         return f"http://{self._host}:{self._port}/{source}-{self._proof(source)}"
 
     async def __aenter__(self) -> Self:
-        if self._listener is not None:
-            self._server = await asyncio.start_server(self._accepted, sock=self._listener, limit=CHUNK)
-        else:
-            self._server = await asyncio.start_server(
-                self._accepted, self._host, self._port, limit=CHUNK, backlog=_BACKLOG
-            )
-        self._port = self._port or self._server.sockets[0].getsockname()[1]
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        sock = self._listener or socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
+        self._server = Listener(sock, self._accepted, limit=CHUNK, short=self._crowded)
+        self._port = self._port or self._server.address[1]
         return self
 
     async def __aexit__(
@@ -137,6 +135,11 @@ class CallbackServer:
             writer.close()
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await writer.wait_closed()
+
+    def _crowded(self, error: OSError) -> None:
+        self.counts["crowded"] += 1
+        if self.counts["crowded"] == 1:
+            log.error("results_wait", error=str(error), remedy="raise the limit of open files (LimitNOFILE, ulimit -n)")
 
     def recognise(self, target: str) -> tuple[Address, Address] | None:
         """Source and task of a path with a good token."""
