@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogpu_provider.chain.account import STALE_BLOCKS, Account, AccountReader
+from ogpu_provider.chain.account import Account, AccountReader
 from ogpu_provider.chain.fees import FeeCaps, Suggestion
 from ogpu_provider.chain.wire import Call, JsonRpcError
 from ogpu_provider.domain.errors import RpcUnavailable
@@ -115,7 +115,7 @@ async def test_a_price_counts_up_to_five_times_the_last_and_beyond_where_another
     assert {TIP: found.suggestion.tip, PRICE: found.suggestion.gas_price}[method] == 1000
 
 
-@pytest.mark.parametrize(("behind", "counts"), [(STALE_BLOCKS, True), (STALE_BLOCKS + 1, False)])
+@pytest.mark.parametrize(("behind", "counts"), [(3, True), (4, False)])
 async def test_an_endpoint_that_is_far_behind_is_no_witness(behind: int, counts: bool) -> None:
     found = await reader(Two({COUNT: "0x9"}, {}), height=100 + behind).read(5)
     assert (found.nonce, found.contested) == ((5, True) if counts else (9, False))
