@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,46 @@ VALUES: list[Any] = [
     {"default": {"aliases": ["web"]}},
     {"test": ["CMD", "true"], "interval": "1s"},
 ]
+IMAGES = (
+    *("a", "a/b:1", "ghcr.io/a/b:1", f"ghcr.io/a/b@sha256:{'ab' * 32}", "ghcr.io:443/a/b", "ghcr.io:80/a/b"),
+    *("ghcr.io:22/a/b", "registry.example:5000/a/b:1", "REGISTRY.example:5000/a", "registry.example:5001/a/b"),
+    *("registry.example:05000/a", "registry.example:/a", "registry.example:5000", "localhost:5000/a", "localhost/a"),
+    *("127.0.0.1:5000/a/b", "10.0.0.5/a/b:1", "169.254.169.254/latest/meta-data", "[::1]:5000/a", "0x7f.1/a", "1/a"),
+    *("nas.local/a/b", "metadata.google.internal/a", "registry.example:5000@evil.example/a", "ghcr.io:443/../b"),
+)
+ORDINARY: dict[str, tuple[Any, ...]] = {
+    "image": IMAGES,
+    "command": ("sleep 5", ["sleep", "5"], "$$HOME"),
+    "entrypoint": ("/run", ["/run", "--now"]),
+    "user": ("1000", "1000:1000", "nobody"),
+    "working_dir": ("/w", "/srv/app"),
+    "hostname": ("box",),
+    "read_only": (True, False),
+    "tty": (True,),
+    "stdin_open": (True,),
+    "init": (True,),
+    "platform": ("linux/amd64",),
+    "expose": (["80"], ["9000"]),
+    "stop_signal": ("SIGINT", "SIGTERM"),
+    "stop_grace_period": ("1s", "10m"),
+    "mem_limit": ("64m", "1g", 1 << 40),
+    "cpus": (0.25, "0.5", 64),
+    "pids_limit": (20, -1, 10_000_000),
+    "shm_size": ("16m", "1g"),
+    "restart": ("no", "on-failure", "on-failure:3", "unless-stopped", "always"),
+    "tmpfs": ("/t", ["/t:size=8m", "/u"], ["/t:size=900g,exec"]),
+    "environment": ({"A": "b"}, ["A=b", "C=${PORT}"], {"NVIDIA_VISIBLE_DEVICES": "all"}),
+    "labels": ({"x": "y"}, ["x=y"], {"com.docker.compose.project": "other"}),
+    "ports": (["8080:80"], ["${PORT}:5555"], ["5353:53/udp"], [{"target": 80, "published": 8080}]),
+    "volumes": (["c:/c"], ["d:/d:ro", "c:/c"], ["/anonymous"], ["/srv:/m:ro"]),
+    "depends_on": (["web"], {"web": {"condition": "service_started"}}),
+    "healthcheck": ({"test": ["CMD", "true"], "interval": "5s"}, {"disable": True}, {"test": "true", "retries": 9}),
+    "deploy": ({"resources": {"limits": {"memory": "128m", "cpus": "0.5"}}}, {"replicas": 1}),
+    "extra_hosts": (["host.docker.internal:host-gateway"],),
+    "logging": ({"driver": "json-file", "options": {"max-size": "10m"}}, {"driver": "syslog"}),
+    "networks": (["default"], {"default": {"aliases": ["x"]}}),
+}
+"""What authors do write, with figures to be bounded: files that differ in these are let through."""
 
 
 def seeds() -> list[Any]:
@@ -84,7 +125,10 @@ def mutate(tree: Any, chance: random.Random, donors: list[Any]) -> Any:
             continue
         kind = chance.random()
         value = chance.choice(VALUES)
-        if kind < 0.45:
+        if kind < 0.15:
+            key = chance.choice(list(ORDINARY))
+            service[key] = chance.choice(ORDINARY[key])
+        elif kind < 0.45:
             service[chance.choice(KEYS)] = [value] if chance.random() < 0.4 else value
         elif kind < 0.6 and service:
             del service[chance.choice(list(service))]
@@ -98,3 +142,14 @@ def mutate(tree: Any, chance: random.Random, donors: list[Any]) -> Any:
         else:
             tree["services"][chance.choice(["web", "db", "../x", "a b"])] = dict(service)
     return tree
+
+
+def walk(chance: random.Random, accepted: Callable[[Any], bool], *, tries: int = 60) -> Iterator[Any]:
+    """Files that are let through, each a step from the one before it: they get far from what was published."""
+    donors = seeds()
+    tree = chance.choice(donors[: len(OFFICIAL)])
+    for _ in range(tries):
+        changed = mutate(tree, chance, donors)
+        if accepted(changed):
+            tree = changed
+            yield tree

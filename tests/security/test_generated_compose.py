@@ -3,10 +3,13 @@
 import json
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +18,7 @@ from ogpu_provider.domain.source import Environment
 from ogpu_provider.runtime.compose import document
 from ogpu_provider.runtime.compose.allowlist import strays
 from ogpu_provider.runtime.compose.check import check
+from ogpu_provider.runtime.compose.gate import DEFAULT_LIMITS
 from ogpu_provider.runtime.compose.rules import RULES
 from tests.security.generated import FINETUNE, OFFICIAL, mutate, seeds
 from tests.sizes import size
@@ -22,6 +26,19 @@ from tests.sizes import size
 HERE = Path(__file__).parent
 COUNT = size("compose files")
 SHARES = 10
+LISTED = frozenset({"registry.example:5000"})
+"""What an operator may have in `images.registries`."""
+PUBLIC_NAME = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+(io|com|org|net|ai|dev|example)", re.IGNORECASE)
+
+
+def is_pulled_from_a_public_place(image: str, listed: frozenset[str]) -> bool:
+    """Written apart from the gate: a name below a domain that anybody can have, at 443 or a port that is listed."""
+    first, slash, _ = image.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
+        return True  # the engine's default registry
+    host, _, port = first.partition(":")
+    usual = int(port or 443) in (80, 443)
+    return PUBLIC_NAME.fullmatch(host) is not None and (usual or f"{host.lower()}:{int(port)}" in listed)
 
 
 @pytest.mark.parametrize("share", range(SHARES))
@@ -29,17 +46,25 @@ def test_what_passes_lies_inside_the_allow_list(share: int) -> None:
     chance = random.Random(share)
     donors = seeds()
     accepted = 0
+    last: dict[Environment, Any] = {}
     for number in range(COUNT // SHARES):
-        tree = mutate(chance.choice(donors[:5] if number % 4 else donors), chance, donors)
-        text = json.dumps(tree).encode()
         environment = chance.choice(list(Environment))
+        base = chance.choice(donors[:5] if number % 4 else donors)
+        if environment in last and chance.random() < 0.25:
+            base = last.pop(environment) if chance.random() < 0.05 else last[environment]  # farther from what is known
+        tree = mutate(base, chance, donors)
+        text = json.dumps(tree).encode()
         waived = frozenset(RULES) if chance.random() < 0.2 else frozenset[str]()
-        checked = check(text, environment, waived=waived)
+        listed = LISTED if chance.random() < 0.3 else frozenset[str]()
+        checked = check(text, environment, limits=replace(DEFAULT_LIMITS, registries=listed), waived=waived)
         if not checked.accepted:
             assert all(violation.code in RULES for violation in checked.violations)
             continue
         accepted += 1
+        last[environment] = tree
         rendered = json.loads(checked.rendered)
+        for service in rendered["services"].values():
+            assert is_pulled_from_a_public_place(service["image"], listed), text
         assert strays(rendered) == (), text
         binds = [m for s in rendered["services"].values() for m in s.get("volumes", ()) if m["type"] == "bind"]
         assert waived or not binds, text
@@ -109,6 +134,7 @@ MEMORY = """
 import resource, sys
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.runtime.compose.check import check
+from ogpu_provider.runtime.compose.gate import DEFAULT_LIMITS
 from tests.security.test_generated_compose import bombs
 found = bombs()
 check(b"services: {}", Environment.CPU)
