@@ -22,7 +22,7 @@ class Canary:
             "upper-case hex": [key.hex().upper().encode()],
             "base64": _base64(key, b"+/"),
             "base64url": _base64(key, b"-_"),
-            "bytes": [key, key[::-1]],
+            "bytes": [key, key[::-1], *_escaped(key)],
             "decimal": [str(int.from_bytes(key, "big")).encode()],
         }
         if password:
@@ -52,6 +52,12 @@ class Canary:
     def found_in_json(self, documents: Mapping[str, Any]) -> dict[str, list[str]]:
         shown = {name: self.found(json.dumps(document).encode()) for name, document in documents.items()}
         return {name: found for name, found in shown.items() if found}
+
+
+def _escaped(secret: bytes) -> list[bytes]:
+    """Bytes as a traceback or a document shows them: their repr, and lists of numbers."""
+    numbers = [str(each) for each in secret]
+    return [repr(secret)[2:-1].encode(), ", ".join(numbers).encode(), ",".join(numbers).encode()]
 
 
 def _base64(secret: bytes, marks: bytes) -> list[bytes]:

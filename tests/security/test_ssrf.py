@@ -16,7 +16,8 @@ from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.ipfs.webhook import Poster
 from ogpu_provider.runtime.compose.quantities import Image
 from ogpu_provider.runtime.registry import Registries
-from tests.fakes.sockets import PUBLIC, Names, internet
+from tests.fakes.sockets import PUBLIC, Names, answering, internet
+from tests.security.test_addresses_table import MAPPED, V4_BLOCKS, V6_BLOCKS
 
 _HOSTS = """
 127.0.0.1 127.1 127.0.1 0 0.0.0.0 2130706433 0x7f000001 0x7f.1 0x7f.0x0.0x0.0x1 0177.0.0.1 0177.1 017700000001
@@ -124,6 +125,53 @@ async def test_no_private_registry_is_connected_to() -> None:
             assert code in ("engine.registry_refused", "engine.registry_silent"), image
     await registries.aclose()
     assert connections == []
+
+
+def rows() -> dict[str, str]:
+    """A name for each end of each block of IANA's registries, with what a stranger's resolver says that it is."""
+    found = {}
+    for number, block in enumerate([*V4_BLOCKS, *V6_BLOCKS]):
+        if block != MAPPED:  # what is mapped is judged as what it is
+            found |= {f"first-{number}.example": str(block[0]), f"last-{number}.example": str(block[-1])}
+    return found
+
+
+async def test_no_address_of_ianas_registries_is_connected_to_by_name_or_by_number() -> None:
+    named = rows()
+
+    async def resolve(name: str, port: int) -> list[str]:
+        address = named.get(name, name)
+        return [PUBLIC, address] if port == 443 else [address]
+
+    async with Fetcher(resolve=resolve) as fetcher, Poster(resolve=resolve) as poster:
+        registries = Registries(fetcher)
+        with counted() as connections:
+            for name, address in named.items():
+                number = f"[{address}]" if ":" in address else address
+                for url in (f"http://{name}/", f"https://{name}/", f"http://{number}/", f"https://{number}/"):
+                    assert await code_of(fetcher.get(url, limit_bytes=10)) in REFUSED, (url, address)
+                    assert await code_of(poster.post(url, b"{}", {})) in REFUSED, (url, address)
+                code = await code_of(registries.manifest(Image.parse(f"{name}/team/app:1")))
+                assert code == "engine.registry_refused", address
+    assert len(named) > 100
+    assert connections == []
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "localhost", "[::1]", "0x7f000001", "private.example"])
+async def test_a_registry_sends_nobody_to_a_private_token_service(host: str) -> None:
+    """Its 401 names where to ask for a token: a URL of a stranger like every other."""
+    challenge = f'Bearer realm="https://{host}/token",service="r"'
+    answer = f"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n".encode()
+
+    async def resolve(name: str, port: int) -> list[str]:
+        return [PUBLIC] if name == "registry.example" else ["10.0.0.1"]
+
+    sockets = answering(answer)
+    fetcher = Fetcher(resolve=resolve, backend=sockets)
+    registries = Registries(fetcher)
+    assert await code_of(registries.manifest(Image.parse("registry.example/team/app:1"))) == "engine.registry_refused"
+    await registries.aclose()
+    assert sockets.connections == [(PUBLIC, 443)]
 
 
 class Site:
