@@ -1,21 +1,19 @@
 """`ogpu-provider gateway`: the Tasks API, its models and its keys."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
 
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.screen import document, error, printable, table
+from ogpu_provider.cli.webhooks import app as hooks_app
+from ogpu_provider.cli.webhooks import gateway_store
 from ogpu_provider.domain.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ogpu_provider.store.orders import GatewayStore
 
 app = cyclopts.App(name="gateway", help="The Tasks API: the network over plain HTTP.")
 models_app = cyclopts.App(name="models", help="What model ids stand for.")
 keys_app = cyclopts.App(name="keys", help="API keys. A key is shown once, when it is made.")
-hooks_app = cyclopts.App(name="webhooks", help="What users' endpoints are told.")
 app.command(models_app)
 app.command(keys_app)
 app.command(hooks_app)
@@ -62,6 +60,12 @@ async def add(
     from ogpu_provider.domain.order import Model
     from ogpu_provider.domain.units import wei
 
+    if not 1 <= len(model_id) <= 100 or not model_id.isprintable() or {" ", "?", "#", "%"} & set(model_id):
+        raise ConfigError(
+            f"{printable(model_id)!r} cannot be a model's id",
+            code="usage.model",
+            remedy="1 to 100 characters without blanks, ?, # and %",
+        )
     runs_on = tuple(filter(None, environments.split(",")))
     if not set(runs_on) <= {"cpu", "nvidia", "amd"}:
         raise ConfigError(
@@ -74,7 +78,7 @@ async def add(
     except ValueError as mistake:
         raise ConfigError(str(mistake), code="usage.amount", remedy="an amount in coin, such as 0.01") from None
     made = Model(model_id, whole_address(source), function, amount, description, auto_confirm, runs_on)
-    store = await _store(config)
+    store = await gateway_store(config)
     try:
         await store.put_model(made)
     finally:
@@ -84,7 +88,7 @@ async def add(
 @models_app.command
 async def remove(model_id: str, /, *, config: ConfigFile = None) -> int:
     """Offer a model no more."""
-    store = await _store(config)
+    store = await gateway_store(config)
     try:
         if await store.drop_model(model_id):
             return 0
@@ -97,17 +101,18 @@ async def remove(model_id: str, /, *, config: ConfigFile = None) -> int:
 @models_app.command(name="list")
 async def list_models(*, json: AsJson = False, config: ConfigFile = None) -> None:
     """Show every model."""
+    from dataclasses import asdict
+
     from ogpu_provider.domain.units import coin
 
-    store = await _store(config)
+    store = await gateway_store(config)
     try:
         found = await store.models()
     finally:
         await store.close()
     if json:
-        document(
-            [{"model_id": m.id, "source": m.source, "function": m.function, "price": coin(m.price)} for m in found]
-        )
+        shown = [{"model_id": m.id, **asdict(m), "price": coin(m.price)} for m in found]
+        document([{name: value for name, value in one.items() if name != "id"} for one in shown])
     else:
         table(("MODEL", "SOURCE", "FUNCTION", "PRICE"), [(m.id, m.source, m.function, coin(m.price)) for m in found])
 
@@ -132,19 +137,16 @@ async def create(
     from ogpu_provider.gateway.access import SCOPES, TIERS, mint
 
     chosen, tiers = tuple(scopes.split(",")), [*TIERS, *load(config).settings.gateway.tiers]
-    if tier not in tiers or not set(chosen) <= set(SCOPES):
-        raise ConfigError(
-            f"there is no tier {tier!r}, or a scope of {scopes!r} is not known",
-            code="usage.key",
-            remedy=f"tiers: {', '.join(tiers)}; scopes: {', '.join(SCOPES)}",
-        )
+    for kind, asked, known in (("tier", (tier,), tiers), ("scope", chosen, SCOPES)):
+        if wrong := [one for one in asked if one not in known]:
+            raise ConfigError(f"there is no {kind} {wrong[0]!r}", code="usage.key", remedy=f"one of {', '.join(known)}")
     try:
         budget = wei(day_budget) if day_budget else None
     except ValueError as mistake:
         raise ConfigError(str(mistake), code="usage.amount", remedy="an amount in coin, such as 0.01") from None
     address = whole_address(wallet) if wallet else ""
     row, key = mint(name, tier=tier, scopes=chosen, day_budget=budget, at=time.time(), address=address)
-    store = await _store(config)
+    store = await gateway_store(config)
     try:
         await store.add_key(row)
     finally:
@@ -155,17 +157,30 @@ async def create(
 @keys_app.command(name="list")
 async def list_keys(*, json: AsJson = False, config: ConfigFile = None) -> None:
     """Show every key's id, never the key."""
-    store = await _store(config)
+    from ogpu_provider.domain.units import coin
+
+    store = await gateway_store(config)
     try:
         found = await store.keys()
     finally:
         await store.close()
-    rows = [(k.id, k.name, k.tier, ",".join(k.scopes), "revoked" if k.revoked_at else "active") for k in found]
-    names = ("id", "name", "tier", "scopes", "state")
+    rows = [
+        (
+            k.id,
+            k.name,
+            k.tier,
+            ",".join(k.scopes),
+            "" if k.day_budget is None else coin(k.day_budget),
+            k.address,
+            "revoked" if k.revoked_at else "active",
+        )
+        for k in found
+    ]
+    names = ("id", "name", "tier", "scopes", "day_budget", "wallet", "state")
     if json:
         document([dict(zip(names, row, strict=True)) for row in rows])
     else:
-        table(tuple(name.upper() for name in names), rows)
+        table(tuple(name.replace("_", " ").upper() for name in names), rows)
 
 
 @keys_app.command
@@ -173,7 +188,7 @@ async def revoke(key_id: str, /, *, config: ConfigFile = None) -> int:
     """Refuse a key from now on."""
     import time
 
-    store = await _store(config)
+    store = await gateway_store(config)
     try:
         if await store.revoke_key(key_id, at=time.time()):
             return 0
@@ -189,7 +204,7 @@ async def rotate(key_id: str, /, *, config: ConfigFile = None) -> int:
     """Sign a key's webhooks with a new secret, printed once, beside the newest old one until the next rotation."""
     from ogpu_provider.gateway.webhooks import new_secret
 
-    store = await _store(config)
+    store = await gateway_store(config)
     try:
         held = await store.key(key_id)
         if held is None:
@@ -201,96 +216,3 @@ async def rotate(key_id: str, /, *, config: ConfigFile = None) -> int:
         await store.close()
     document({"id": key_id, "webhook_secret": secret})
     return 0
-
-
-@hooks_app.command(name="list")
-async def list_webhooks(
-    *,
-    state: Annotated[Literal["pending", "delivered", "failed"] | None, Parameter(help="Only these.")] = None,
-    limit: int = 50,
-    json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
-    """Show endpoints and what they were told last."""
-    from dataclasses import asdict
-
-    from ogpu_provider.domain.webhook import DeliveryState
-
-    store = await _store(config)
-    try:
-        endpoints = await store.endpoints()
-        told = await store.deliveries(state=DeliveryState(state) if state else None, limit=limit)
-    finally:
-        await store.close()
-    shown = [{name: value for name, value in asdict(one).items() if name != "body"} for one in told]
-    if json:
-        document({"endpoints": [asdict(one) for one in endpoints], "deliveries": shown})
-        return
-    rows = [
-        (printable(e.url), str(e.pending), str(e.delivered), str(e.failed), e.disabled or "told") for e in endpoints
-    ]
-    table(("ENDPOINT", "PENDING", "DELIVERED", "FAILED", "STATE"), rows)
-    table(
-        ("DELIVERY", "TASK", "KIND", "TRIES", "STATE", "ANSWER"),
-        [(d.id, d.order, d.kind, str(d.tries), d.state, d.answer) for d in told],
-    )
-
-
-@hooks_app.command
-async def replay(
-    delivery: str = "",
-    /,
-    *,
-    url: Annotated[str, Parameter(help="Everything that failed at this endpoint.")] = "",
-    config: ConfigFile = None,
-) -> int:
-    """Tell a delivery again, or all that failed at an endpoint; the gateway does it within half a minute."""
-    import time
-
-    store = await _store(config)
-    try:
-        told = await store.replay(time.time(), delivery=delivery or None, url=url or None)
-    finally:
-        await store.close()
-    if told == 0:
-        error("nothing to tell again", "webhook.unknown", "`ogpu-provider gateway webhooks list` shows deliveries")
-        return 1
-    document({"replayed": told})
-    return 0
-
-
-@hooks_app.command
-async def disable(url: str, /, *, config: ConfigFile = None) -> int:
-    """Tell an endpoint nothing more; what waits for it is kept."""
-    import time
-
-    store = await _store(config)
-    try:
-        found = await store.disable(url, "disabled by the operator", at=time.time())
-    finally:
-        await store.close()
-    return _known(found, url)
-
-
-@hooks_app.command
-async def enable(url: str, /, *, config: ConfigFile = None) -> int:
-    """Tell an endpoint again, beginning with what waits."""
-    store = await _store(config)
-    try:
-        found = await store.enable(url)
-    finally:
-        await store.close()
-    return _known(found, url)
-
-
-def _known(found: int, url: str) -> int:
-    if not found:
-        error(f"no such endpoint: {printable(url)}", "webhook.unknown", "`ogpu-provider gateway webhooks list`")
-    return 0 if found else 1
-
-
-async def _store(config: ConfigFile) -> "GatewayStore":
-    from ogpu_provider.config import load
-    from ogpu_provider.store.orders import GatewayStore
-
-    return await GatewayStore.beside(load(config).settings.gateway_database)

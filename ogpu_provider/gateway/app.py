@@ -49,6 +49,7 @@ def create_app(api: Api, *, body_limit: int) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
         max_body_size=body_limit,
+        redirect_slashes=False,
     )
     app.body_limit = body_limit
     refusals.install(app)

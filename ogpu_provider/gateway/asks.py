@@ -35,8 +35,12 @@ class Asks:
 
     async def cancel(self, order: Order) -> Order:
         """Plan the cancellation; it holds once the chain says so. Raises Problem 409."""
-        if order.state is not OrderState.CREATED or order.address is None:
-            raise Problem(409, "task.not_cancellable", f"only a published task nobody attempted; it is {order.state}")
+        if order.state is not OrderState.CREATED:
+            raise Problem(409, "task.not_cancellable", f"only a task that nobody has attempted; it is {order.state}")
+        if order.address is None:
+            raise Problem(
+                409, "task.not_published", "it is not on chain yet; ask again in a moment", {"Retry-After": "2"}
+            )
         return await self._ask(order, "cancel_requested", self._intent(Effect.CANCEL_TASK, order.id, order.address))
 
     async def confirm(self, order: Order) -> Order:

@@ -162,8 +162,10 @@ def task_document(order: Order, currency: str) -> Shown:
     links = {"self": place, "events": place + "/events", "logs": place + "/logs"}
     if order.result_url:
         links["results"] = place + "/results"
-    if not order.state.over:
+    if order.state is OrderState.CREATED:
         links["cancel"] = place + "/cancel"
+    if order.response is not None and not order.state.over:
+        links["confirm"] = place + "/confirm"
     return {
         "task_id": order.id,
         "status": order.state,

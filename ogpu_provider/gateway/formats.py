@@ -5,6 +5,7 @@ import binascii
 import csv
 import io
 import json
+import re
 from typing import Any
 
 from ogpu_provider.domain.documents import read_json
@@ -14,10 +15,23 @@ _TYPES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF8", "image/gif"),
+    (rb"RIFF....WEBP", "image/webp"),
+    (rb"RIFF....WAVE", "audio/wav"),
+    (b"ID3|\xff[\xfb\xf3\xf2]", "audio/mpeg"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (rb"....ftyp", "video/mp4"),
+    (b"\x1a\x45\xdf\xa3", "video/webm"),
     (b"%PDF-", "application/pdf"),
     (b"PK\x03\x04", "application/zip"),
-    (b"RIFF", "audio/wav"),
+    (b"\x1f\x8b", "application/gzip"),
 )
+_HARMLESS = re.compile(
+    r"(?:image/(?!svg)|audio/|video/|font/|model/|application/(?:pdf|zip|gzip|octet-stream)$)[\w.+-]*"
+)
+"""Types that a browser may be told by a stranger's result: none that it runs as a page of ours."""
+_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
+_BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})+")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -60,20 +74,39 @@ def _cell(value: Any) -> str:
 
 
 def _binary(value: Any) -> tuple[bytes, str]:
-    """The bytes of the only field that holds base64."""
-    fields = value.items() if isinstance(value, dict) else ()
-    found = [raw for _, text in fields if isinstance(text, str) and (raw := _decoded(text)) is not None]
+    """The bytes of the only field that holds base64, or 0x and hex digits where none does; and their type: by their
+    first bytes, else as the result says.
+
+    Where several hold base64, the only one with a known type: a word or a digest may look like it, too.
+    """
+    texts = [text for text in value.values() if isinstance(text, str)] if isinstance(value, dict) else []
+    found = [pair for text in texts if (pair := _decoded(text)) is not None]
+    if len(found) > 1:
+        found = [pair for pair in found if pair[1]]
+    elif not found:
+        found = [_typed(bytes.fromhex(text[2:])) for text in texts if _BYTES.fullmatch(text)]
     if len(found) != 1:
-        raise Problem(406, "result.not_binary", f"{len(found)} fields hold base64, not one; ask for format=json")
-    kind = next((kind for magic, kind in _TYPES if found[0].startswith(magic)), "application/octet-stream")
-    return found[0], kind
+        raise Problem(406, "result.not_binary", "not exactly one of its fields holds bytes; ask for format=json")
+    raw, kind = found[0]
+    told = next((value[name] for name in ("content_type", "media_type", "mime_type") if name in value), "")
+    return raw, kind or _harmless(str(told)) or "application/octet-stream"
 
 
-def _decoded(text: str) -> bytes | None:
-    text = text.partition(";base64,")[2] if text.startswith("data:") else text
-    if len(text) < 16 or len(text) % 4:
+def _decoded(text: str) -> tuple[bytes, str] | None:
+    """The bytes, and their type where they or their data URL tell it."""
+    head, _, data = text.partition(";base64,") if text.startswith("data:") else ("", "", text)
+    if len(data) < 16 or len(data) % 4 or (not head and _HEX.fullmatch(data)):
         return None
     try:
-        return base64.b64decode(text, validate=True)
+        raw = base64.b64decode(data, validate=True)
     except binascii.Error:
         return None
+    return _typed(raw, _harmless(head.removeprefix("data:")))
+
+
+def _typed(raw: bytes, told: str = "") -> tuple[bytes, str]:
+    return raw, next((kind for magic, kind in _TYPES if re.match(magic, raw, re.DOTALL)), told)
+
+
+def _harmless(kind: str) -> str:
+    return kind if _HARMLESS.fullmatch(kind) else ""

@@ -13,6 +13,18 @@ log = structlog.get_logger(__name__)
 _CODES = {400: "request.malformed", 404: "not_found", 405: "method.not_allowed", 413: "request.too_large"}
 
 
+def _no_json(request: Request, error: RequestValidationError) -> Problem | None:
+    """The body is no JSON, or does not say that it is: one that is sent as a form is not read at all."""
+    for one in error.errors():
+        if one["type"] == "json_invalid":
+            return Problem(400, "request.malformed", f"the body is no JSON, at character {one['loc'][-1]}")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    unread = any(one["loc"] == ("body",) and one["type"] != "missing" for one in error.errors())
+    if unread and not kind.endswith("json"):
+        return Problem(400, "request.malformed", "the body is to be JSON, with Content-Type: application/json")
+    return None
+
+
 def install(app: FastAPI) -> None:
     """Answer every error as a problem; an unexpected one without its text."""
 
@@ -24,8 +36,10 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, ProviderError)
         return problem_of(error).response()
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
+        if problem := _no_json(request, error):
+            return problem.response()
         places = [{"at": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors()]
         return Problem(422, "request.invalid", "the request is not what this path takes").response(errors=places)
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from ogpu_provider.domain.order import Order, OrderEvent
 from ogpu_provider.gateway.bell import Bell
@@ -28,7 +28,7 @@ class Streams:
         self._longest_s = longest_s
         self._open: Counter[str] = Counter()
 
-    def open(self, owner: str, order: str | None, after: int) -> AsyncIterator[bytes]:
+    def open(self, owner: str, order: str | None, after: int) -> AsyncGenerator[bytes]:
         """The owner's events behind position `after`, or one order's until it is over. Raises Problem 429."""
         if self._open[owner] >= PER_KEY:
             raise Problem(429, "rate.streams", f"{PER_KEY} streams at once", {"Retry-After": "10"})
@@ -44,7 +44,7 @@ class Streams:
                 await self._bell.wait(heard, left)
         return order
 
-    async def _lines(self, owner: str, order: str | None, after: int) -> AsyncIterator[bytes]:
+    async def _lines(self, owner: str, order: str | None, after: int) -> AsyncGenerator[bytes]:
         self._open[owner] += 1
         end = asyncio.get_running_loop().time() + self._longest_s
         try:

@@ -17,9 +17,9 @@ def add(app: FastAPI, api: Api) -> None:
         """Everything that can be asked for, with its price."""
         return answered({"models": [model_document(one, api.currency) for one in await api.store.models()]})
 
-    @app.get("/api/models/{model_id}", response_model=ModelDocument, responses=refusals(404), **reader)
+    @app.get("/api/models/{model_id:path}", response_model=ModelDocument, responses=refusals(404), **reader)
     async def get_model(model_id: str) -> Response:
-        """One model."""
+        """One model; its id may have slashes."""
         found = await api.store.model(model_id)
         if found is None:
             raise Problem(404, "model.unknown", "no such model")

@@ -8,7 +8,16 @@ from pydantic import ValidationError
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.order import ApiKey
 from ogpu_provider.gateway import problems
-from ogpu_provider.gateway.documents import BatchDocument, NewBatch, NewTask, Shown, TaskDocument, task_document
+from ogpu_provider.gateway.documents import (
+    BatchDocument,
+    NewBatch,
+    NewTask,
+    Shown,
+    TaskDocument,
+    WholeTask,
+    task_document,
+    whole_task,
+)
 from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.routes.context import Api, answered, refusals
 from ogpu_provider.gateway.routes.prefer import Preferred, waited
@@ -24,14 +33,23 @@ def _add_making(app: FastAPI, api: Api) -> None:
     Once = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 
     @app.post(
-        "/api/tasks", status_code=202, response_model=TaskDocument, responses=refusals(402, 404, 413), tags=["tasks"]
+        "/api/tasks",
+        status_code=202,
+        response_model=TaskDocument | WholeTask,
+        responses=refusals(402, 404, 413),
+        tags=["tasks"],
     )
     async def create_task(key: Writer, wanted: NewTask, once: Once = None, prefer: Preferred = "") -> Response:
-        """Ask for a task. It is durable when this answers, and published as soon as the chain takes it."""
+        """Ask for a task. It is durable when this answers, and published as soon as the chain takes it.
+
+        With `Prefer: wait=N` the answer waits up to 60 s for its end, and is the whole task with its results.
+        """
         order = await api.desk.create(key, wanted, once)
         headers = {"Location": f"/api/tasks/{order.id}"} | await api.desk.allowance(key)
         order, applied = await waited(api, order, prefer)
-        return answered(task_document(order, api.currency), 202, headers | applied)
+        if not applied:
+            return answered(task_document(order, api.currency), 202, headers)
+        return answered(whole_task(await api.whole(key, order.id), api.currency), 202, headers | applied)
 
     @app.post(
         "/api/tasks/batch", status_code=207, response_model=BatchDocument, responses=refusals(413), tags=["tasks"]
@@ -41,7 +59,7 @@ def _add_making(app: FastAPI, api: Api) -> None:
         await api.rates.batch(key.id, api.desk.quota(key))
         marks = [f"{once}#{place}" if once else None for place in range(len(wanted.tasks))]
         items = [await _one(api, key, one, mark) for one, mark in zip(wanted.tasks, marks, strict=True)]
-        return answered({"results": items}, 207)
+        return answered({"results": items}, 207, await api.desk.allowance(key))
 
 
 def _add_changing(app: FastAPI, api: Api) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
+from ogpu_provider.chain.contracts import checksummed
 from ogpu_provider.domain.order import ApiKey, OrderState
 from ogpu_provider.gateway.documents import Logs, TaskPage, WholeTask, event_document, task_document, whole_task
 from ogpu_provider.gateway.formats import render
@@ -39,7 +40,7 @@ def _add_tasks(app: FastAPI, api: Api) -> None:
             key.id,
             state=status,
             model_id=model_id,
-            user_address=user_address,
+            user_address=checksummed(user_address) if user_address else None,
             offset=(page - 1) * limit,
             limit=limit,
         )
