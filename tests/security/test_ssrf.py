@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import pytest
@@ -129,8 +130,9 @@ async def test_no_private_registry_is_connected_to() -> None:
 
 def rows() -> dict[str, str]:
     """A name for each end of each block of IANA's registries, with what a stranger's resolver says that it is."""
-    found = {}
-    for number, block in enumerate([*V4_BLOCKS, *V6_BLOCKS]):
+    found: dict[str, str] = {}
+    blocks: list[IPv4Network | IPv6Network] = [*V4_BLOCKS, *V6_BLOCKS]
+    for number, block in enumerate(blocks):
         if block != MAPPED:  # what is mapped is judged as what it is
             found |= {f"first-{number}.example": str(block[0]), f"last-{number}.example": str(block[-1])}
     return found

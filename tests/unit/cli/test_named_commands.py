@@ -94,6 +94,13 @@ def test_a_named_command_exists(words: tuple[str, ...]) -> None:
     assert not wrong_with(words), f"{NAMED[words]}: {' '.join(words)}"
 
 
+def test_nothing_is_installed_by_a_name_that_anybody_may_take() -> None:
+    lines = [line for file in DOCUMENTS for text in code_of(file.read_text()) for line in text.splitlines()]
+    installs = [line.partition("#")[0].split() for line in lines if re.search(r"\bpip install\b", line)]
+    assert installs
+    assert all(words[-1] == "." or "/" in words[-1] or words[-1] == "install" for words in installs), installs
+
+
 def test_many_were_found_and_a_wrong_one_is_noticed() -> None:
     assert len(NAMED) > 70
     assert wrong_with(("register", "--yess"))
