@@ -5,6 +5,7 @@ not checked again with every answer: a test holds one against the other.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,8 @@ from ogpu_provider.domain.units import coin
 from ogpu_provider.store.order_reader import SMALL, WholeOrder
 
 Shown = dict[str, Any]
+LOG_LINES = 100
+"""Of a container's log that are shown with its task."""
 EXAMPLE: dict[str, Any] = {
     "model_id": "multiply",
     "input_data": {"a": 6, "b": 7},
@@ -114,11 +117,17 @@ class Event(BaseModel):
     event: str
 
 
+class ExecutionLogs(Body):
+    origin: Literal["container", "chain"] = Field(description="The local provider's container, or the timeline.")
+    lines: list[str] = Field(description=f"The container's last {LOG_LINES}; of another provider's there are none.")
+    all: str = Field(description="Where all of them are.")
+
+
 class WholeTask(TaskDocument):
     results: Any = Field(None, description="The result where it is JSON below 64 KiB; else at links.results.")
     timeline: list[Event]
     transactions: list[Transaction]
-    execution_logs: str = Field(description="Where the task's logs are.")
+    execution_logs: ExecutionLogs
 
 
 class TaskPage(Body):
@@ -192,7 +201,8 @@ def task_document(order: Order, currency: str) -> Shown:
     }
 
 
-def whole_task(whole: WholeOrder, currency: str) -> Shown:
+def whole_task(whole: WholeOrder, currency: str, printed: Sequence[str] | None = None) -> Shown:
+    """`printed`: the container's log by line, None where the local provider did not run it."""
     order, result = whole.order, whole.result
     return task_document(order, currency) | {
         "results": _inline(result) if result is not None and order.state is OrderState.COMPLETED else None,
@@ -201,7 +211,11 @@ def whole_task(whole: WholeOrder, currency: str) -> Shown:
             {"effect": row.intent.effect, "hash": row.tx_hash, "state": row.state, "block": row.block_number}
             for row in whole.sent
         ],
-        "execution_logs": f"/api/tasks/{order.id}/logs",
+        "execution_logs": {
+            "origin": "chain" if printed is None else "container",
+            "lines": list(printed or ())[-LOG_LINES:],
+            "all": f"/api/tasks/{order.id}/logs",
+        },
     }
 
 

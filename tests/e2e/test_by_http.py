@@ -33,6 +33,12 @@ async def test_a_task_by_http_is_done_by_the_local_provider_whose_logs_are_shown
         done = await gateway.reaches(task_id, "COMPLETED")
         assert done["results"]["result"] == 42
         assert done["chain"]["provider"] == accounts.role("provider").address
+
+        async def printed() -> list[str] | None:
+            shown = (await gateway.http.get(f"/api/tasks/{task_id}")).json()["execution_logs"]
+            return shown["lines"] if shown["origin"] == "container" else None
+
+        assert any(done["chain"]["task"] in line for line in await until(printed, 60, "the container's log"))
         logs = (await gateway.http.get(f"/api/tasks/{task_id}/logs")).json()
         assert logs["origin"] == "container"
         assert any(done["chain"]["task"] in line for line in logs["lines"])

@@ -13,7 +13,7 @@ from ogpu_provider.gateway import problems
 from ogpu_provider.gateway.access import Guard
 from ogpu_provider.gateway.asks import Asks
 from ogpu_provider.gateway.desk import Desk
-from ogpu_provider.gateway.documents import Shown
+from ogpu_provider.gateway.documents import Shown, whole_task
 from ogpu_provider.gateway.local import LocalProvider
 from ogpu_provider.gateway.metrics import Metrics
 from ogpu_provider.gateway.problems import Problem
@@ -63,6 +63,15 @@ class Api:
         if found is None:
             raise Problem(404, "task.unknown", "no such task")
         return found
+
+    async def shown(self, key: ApiKey, task_id: str) -> Shown:
+        """As `whole`, as the key's owner reads it."""
+        found = await self.whole(key, task_id)
+        return whole_task(found, self.currency, await self.printed(found.order))
+
+    async def printed(self, order: Order) -> list[str] | None:
+        """What the containers of the local provider printed for it; None where it did not run it."""
+        return await self.local.logs(order.address) if order.address else None
 
 
 def answered(document: Shown, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -16,7 +16,6 @@ from ogpu_provider.gateway.documents import (
     TaskDocument,
     WholeTask,
     task_document,
-    whole_task,
 )
 from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.routes.context import Api, answered, refusals
@@ -49,7 +48,7 @@ def _add_making(app: FastAPI, api: Api) -> None:
         order, applied = await waited(api, order, prefer)
         if not applied:
             return answered(task_document(order, api.currency), 202, headers)
-        return answered(whole_task(await api.whole(key, order.id), api.currency), 202, headers | applied)
+        return answered(await api.shown(key, order.id), 202, headers | applied)
 
     @app.post(
         "/api/tasks/batch", status_code=207, response_model=BatchDocument, responses=refusals(413), tags=["tasks"]

@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from ogpu_provider.chain.contracts import checksummed
 from ogpu_provider.domain.order import ApiKey, OrderState
-from ogpu_provider.gateway.documents import Logs, TaskPage, WholeTask, event_document, task_document, whole_task
+from ogpu_provider.gateway.documents import Logs, TaskPage, WholeTask, event_document, task_document
 from ogpu_provider.gateway.formats import render
 from ogpu_provider.gateway.problems import Problem
 from ogpu_provider.gateway.routes.context import Api, answered, refusals
@@ -51,7 +51,7 @@ def _add_tasks(app: FastAPI, api: Api) -> None:
     async def get_task(key: Reader, task_id: str, prefer: Preferred = "") -> Response:
         """One task with its timeline and transactions. `Prefer: wait=N` waits up to 60 s for its end."""
         applied = (await waited(api, await api.own(key, task_id), prefer))[1] if prefer else {}
-        return answered(whole_task(await api.whole(key, task_id), api.currency), 200, applied)
+        return answered(await api.shown(key, task_id), 200, applied)
 
 
 def _add_findings(app: FastAPI, api: Api) -> None:
@@ -77,7 +77,7 @@ def _add_findings(app: FastAPI, api: Api) -> None:
     async def get_logs(key: Reader, task_id: str) -> Response:
         """The container's log where the local provider ran it, else the chain's timeline; `origin` says which."""
         order = await api.own(key, task_id)
-        printed = await api.local.logs(order.address) if order.address else None
+        printed = await api.printed(order)
         if printed is not None:
             return answered({"origin": "container", "lines": printed})
         lines = [event_document(one) for one in await api.store.history(order.id)]

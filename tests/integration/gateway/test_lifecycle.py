@@ -99,6 +99,7 @@ async def test_what_rest_shows_is_what_the_chain_says(world: World) -> None:
     receipt = await world.rpc("eth_getTransactionReceipt", sent["hash"])
     assert int(receipt["blockNumber"], 16) == sent["block"]
     assert any(task.lower()[2:] in topic for log in receipt["logs"] for topic in [*log["topics"], log["data"]])
-    logs = (await world.http.get(f"/api/tasks/{task_id}/logs")).json()
+    assert (shown["execution_logs"]["origin"], shown["execution_logs"]["lines"]) == ("chain", [])
+    logs = (await world.http.get(shown["execution_logs"]["all"])).json()
     assert logs["origin"] == "chain"
     assert datetime.fromtimestamp(logs["lines"][0]["at"], UTC).year >= 2026
