@@ -16,6 +16,7 @@ from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ProviderError, Retry, RpcRejected, RpcUnavailable
 from ogpu_provider.domain.intent import IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.killpoints import reach
+from ogpu_provider.domain.together import begin
 from ogpu_provider.domain.units import Hash
 
 log = structlog.get_logger(__name__)
@@ -102,8 +103,4 @@ class Courier:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self.group is not None, "the sender is not running"
-        try:
-            self.group.create_task(work, name=name)
-        except RuntimeError:  # the sender is ending
-            work.close()
-            raise
+        begin(self.group, work, name=name)

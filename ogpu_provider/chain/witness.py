@@ -20,6 +20,7 @@ from ogpu_provider.chain.news import LogId
 from ogpu_provider.chain.wire import Call
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.facts import Attempted, Block, Fact, TaskPublished, TaskStatusChanged
+from ogpu_provider.domain.together import begin
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +75,7 @@ class CrossCheck:
         dear = [fact for fact in facts if isinstance(fact, _DEAR) and self._costs(fact)]
         if not dear or len(self._open) >= _AT_ONCE:
             return
-        task = self._group.create_task(self._check(block, dear, told_by), name=f"cross-check {block.number}")
+        task = begin(self._group, self._check(block, dear, told_by), name=f"cross-check {block.number}")
         self._open.add(task)
         task.add_done_callback(self._open.discard)
 

@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 E = TypeVar("E", bound=BaseException)
+T = TypeVar("T")
 
 
 async def together(pieces: Iterable[Coroutine[Any, Any, object]]) -> None:
@@ -12,6 +13,15 @@ async def together(pieces: Iterable[Coroutine[Any, Any, object]]) -> None:
     for error in await asyncio.gather(*pieces, return_exceptions=True):
         if isinstance(error, BaseException):
             raise error
+
+
+def begin(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+    """As a task of the group. Work that comes when the group is ending is closed: RuntimeError."""
+    try:
+        return group.create_task(work, name=name)
+    except RuntimeError:
+        work.close()
+        raise
 
 
 def first_of(errors: BaseExceptionGroup[E]) -> E:

@@ -16,6 +16,7 @@ from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.resources import task_holder
 from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
+from ogpu_provider.domain.together import begin
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.driver import Driver
@@ -69,7 +70,7 @@ class Conductor(LiveTasks):
         driver = self._drivers[task.address] = Driver(task)
         if stored:
             driver.stored.set()
-        driver.loop = self._group.create_task(self._drive(driver), name=f"task {task.address}")
+        driver.loop = begin(self._group, self._drive(driver), name=f"task {task.address}")
         return True
 
     def keep(self, task: Address) -> None:
@@ -255,7 +256,7 @@ class Conductor(LiveTasks):
             self._tell(saved if step is steps[-1] else saved.but(state=step.to), before)
             before = step.to
         if task.state is TaskState.EXECUTING and saved.state is not TaskState.EXECUTING and self._group:
-            self._group.create_task(self._keep_logs(task, called_at), name=f"logs {task.address}")
+            begin(self._group, self._keep_logs(task, called_at), name=f"logs {task.address}")
         if saved.state is TaskState.SEEN:
             self.start(saved)
         elif task.state is TaskState.SEEN:

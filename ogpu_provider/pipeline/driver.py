@@ -4,6 +4,7 @@ import asyncio
 
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.task import Task
+from ogpu_provider.domain.together import begin
 
 _LONGEST = 86_400.0  # seconds; what is further away is looked at again then
 
@@ -43,7 +44,7 @@ class Driver:
         if seconds == float("inf"):
             await self.wake.wait()
             return
-        alarm = group.create_task(self._ring(min(seconds, _LONGEST), clock), name=f"alarm {self.task.address}")
+        alarm = begin(group, self._ring(min(seconds, _LONGEST), clock), name=f"alarm {self.task.address}")
         try:
             await self.wake.wait()
         finally:

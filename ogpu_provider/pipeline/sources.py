@@ -13,6 +13,7 @@ from ogpu_provider.domain.approval import Approval, OnChange
 from ogpu_provider.domain.errors import ProviderError, Retry, RpcUnavailable
 from ogpu_provider.domain.resources import Lease, source_holder
 from ogpu_provider.domain.source import ServedSource, SourceState
+from ogpu_provider.domain.together import begin
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.approvals import Approvals, NotApproved
 from ogpu_provider.pipeline.placing import Placing
@@ -190,7 +191,7 @@ class SourceKeeper:
             wake.set()
         elif self._group:
             self._wakes[address] = asyncio.Event()
-            self._group.create_task(self._keep(address), name=f"source {address}")
+            begin(self._group, self._keep(address), name=f"source {address}")
 
     def published(self, address: Address) -> None:
         """Wanted if it is new. One that we know was published anew after its block was undone: look again."""
@@ -222,7 +223,7 @@ class SourceKeeper:
     def remove(self, address: Address) -> None:
         """The master's RemoveContainer: the project goes down now; the registration stays."""
         if self._ports.book.get(address) and self._group:
-            self._group.create_task(self._remove(address), name=f"remove {address}")
+            begin(self._group, self._remove(address), name=f"remove {address}")
 
     async def _remove(self, address: Address) -> None:
         await self._serving.drop(address, "source.removed", "the master asked to remove its containers")
