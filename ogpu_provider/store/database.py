@@ -6,6 +6,7 @@ WAL with synchronous=FULL: with NORMAL a committed transaction may be lost with 
 import asyncio
 import fcntl
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,14 +24,22 @@ Work = Callable[[sqlite3.Connection], T]
 BUSY_TIMEOUT_MS = 30_000
 JOURNAL = "migrations"
 """Folder with the schema of the provider's journal; another kind of file has a folder of its own."""
+_INCLUDE = re.compile(r"^-- include (\S+)$", re.MULTILINE)
 _REBUILD = "move the file away to start a new journal from the chain, or restore a copy"
 
 
 def migrations(schema: str = JOURNAL) -> list[tuple[int, str]]:
-    """Number and SQL of every migration, ascending; the last number is the schema of this release."""
-    folder = resources.files("ogpu_provider.store").joinpath(schema)
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [(int(f.name.split("_")[0]), f.read_text("utf-8")) for f in files]
+    """Number and SQL of every migration, ascending; the last number is the schema of this release.
+
+    A line `-- include FILE` stands for what that file says: two kinds of files have an outbox.
+    """
+    store = resources.files("ogpu_provider.store")
+    files = sorted((f for f in store.joinpath(schema).iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+
+    def included(line: re.Match[str]) -> str:
+        return store.joinpath(line[1]).read_text("utf-8")
+
+    return [(int(f.name.split("_")[0]), _INCLUDE.sub(included, f.read_text("utf-8"))) for f in files]
 
 
 def translate(error: sqlite3.Error, path: Path) -> StoreError:

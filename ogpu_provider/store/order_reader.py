@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from ogpu_provider.domain.intent import IntentRow
 from ogpu_provider.domain.order import Order, OrderEvent, OrderState
-from ogpu_provider.domain.units import Address, Hash
+from ogpu_provider.domain.units import Address
 from ogpu_provider.store.reading import Reading
 from ogpu_provider.store.rows import Row, intent_of
 
@@ -149,9 +149,6 @@ class OrderReads(Reading):
         """Orders by state."""
         sql = "SELECT state, count(*) AS n FROM orders GROUP BY state"
         return await self._database.read(lambda c: {row["state"]: row["n"] for row in c.execute(sql)}, long=True)
-
-    async def cursor(self) -> tuple[int, Hash] | None:
-        return await self._one("SELECT number, hash FROM cursor", lambda row: (row["number"], Hash(row["hash"])))
 
 
 def order_of(row: Row) -> Order:

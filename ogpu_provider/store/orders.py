@@ -18,7 +18,7 @@ from ogpu_provider.store.ends import Ends, note_end
 from ogpu_provider.store.forgetting import Forgetting
 from ogpu_provider.store.members import Members
 from ogpu_provider.store.order_reader import COLUMNS, LIVE, OrderReads, order_of
-from ogpu_provider.store.outbox import OutboxWriter, add, plan_intent
+from ogpu_provider.store.outbox import OutboxWriter, add, claim, plan_intent, put_cursor
 from ogpu_provider.store.rows import Values, intent_of
 
 SCHEMA = "gateway"
@@ -45,7 +45,7 @@ class GatewayStore(Members, Deliveries, OrderReads, Ends, Forgetting, OutboxWrit
         database = Database(path, readonly=False, schema=SCHEMA, shared=second, at_once=True, turns=True)
         await database.open()
         try:
-            await database.write(lambda c: _claim(c, path, chain_id, client))
+            await database.write(lambda c: claim(c, path, chain_id, "client", client))
         except BaseException:
             await database.close()
             raise
@@ -158,17 +158,7 @@ class GatewayStore(Members, Deliveries, OrderReads, Ends, Forgetting, OutboxWrit
         return await self._all(sql, intent_of)
 
     async def set_cursor(self, block: Block) -> None:
-        sql = "INSERT OR REPLACE INTO cursor (only, number, hash) VALUES (1, ?, ?)"
-        await self._database.write(lambda c: c.execute(sql, (block.number, block.hash)))
-
-
-def _claim(connection: sqlite3.Connection, path: Path, chain_id: int, client: Address) -> None:
-    for key, value in (("chain_id", str(chain_id)), ("client", client)):
-        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", (key, value))
-        (stored,) = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        if stored != value:
-            noun = key.removesuffix("_id")
-            raise StoreError(f"{path} belongs to {noun} {stored}, not {value}", code=f"store.other_{noun}")
+        await self._database.write(lambda c: put_cursor(c, block))
 
 
 def _first(connection: sqlite3.Connection, owner: str, key: str, fingerprint: str) -> Order | None:

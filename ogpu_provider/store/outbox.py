@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 from ogpu_provider.domain.errors import StoreError
+from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Effect, GasUsed, Intent, IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.units import Address, Hash, Wei
 from ogpu_provider.store import moves
@@ -18,6 +20,10 @@ Connection = sqlite3.Connection
 
 
 class OutboxReader(Reading):
+    async def cursor(self) -> tuple[int, Hash] | None:
+        """Number and hash of the newest block that was read to its end."""
+        return await self._one("SELECT number, hash FROM cursor", lambda row: (row["number"], Hash(row["hash"])))
+
     async def intent(self, key: str) -> IntentRow | None:
         return await self._one("SELECT * FROM intents WHERE key = ?", intent_of, key)
 
@@ -148,6 +154,25 @@ def _insert_sql(table: str, names: tuple[str, ...], conflict: str) -> str:
 
 def add(connection: Connection, table: str, values: Values) -> None:
     connection.execute(insert_sql(table, values), tuple(values.values()))
+
+
+def claim(connection: Connection, path: Path, chain_id: int, role: str, address: Address) -> None:
+    """A file belongs to one key on one chain from its first moment. Raises StoreError store.other_chain, and
+    store.other_ROLE."""
+    for key, value, noun in (("chain_id", str(chain_id), "chain"), (role, address, role)):
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        (stored,) = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        if stored.lower() != value.lower():
+            raise StoreError(
+                f"{path} belongs to {noun} {stored}, not {value}",
+                code=f"store.other_{noun}",
+                remedy=f"use one data directory for each {role} and chain",
+            )
+
+
+def put_cursor(connection: Connection, block: Block) -> None:
+    sql = "INSERT OR REPLACE INTO cursor (only, number, hash) VALUES (1, ?, ?)"
+    connection.execute(sql, (block.number, block.hash))
 
 
 _UPDATE_INTENT = (

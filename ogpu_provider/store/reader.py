@@ -10,7 +10,7 @@ from ogpu_provider.domain.history import Outcome
 from ogpu_provider.domain.learnt import Learnt
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import OVER, JournalLine, Task, TaskState
-from ogpu_provider.domain.units import Address, Hash
+from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store.database import Database
 from ogpu_provider.store.outbox import OutboxReader
@@ -54,9 +54,6 @@ _OUTCOMES = (
 
 class SqliteReader(OutboxReader):
     """Reads of one journal file. Every method may raise StoreError."""
-
-    async def cursor(self) -> tuple[int, Hash] | None:
-        return await self._one("SELECT number, hash FROM cursor", lambda row: (row["number"], Hash(row["hash"])))
 
     async def task(self, address: Address) -> Task | None:
         return await self._one(_TASK + "WHERE address = ?", task_of, address)

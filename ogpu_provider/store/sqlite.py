@@ -17,7 +17,7 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store import moves
 from ogpu_provider.store.database import Database
-from ogpu_provider.store.outbox import OutboxWriter, add, insert_sql, plan_intent, put_signed
+from ogpu_provider.store.outbox import OutboxWriter, add, claim, insert_sql, plan_intent, put_cursor, put_signed
 from ogpu_provider.store.reader import SqliteReader
 from ogpu_provider.store.rows import (
     TASK_COLUMNS,
@@ -46,7 +46,7 @@ class SqliteStore(OutboxWriter, SqliteReader):
         database = Database(path, readonly=False)
         await database.open()
         try:
-            await database.write(lambda c: _claim(c, path, chain_id, provider))
+            await database.write(lambda c: claim(c, path, chain_id, "provider", provider))
         except BaseException:
             await database.close()
             raise
@@ -61,8 +61,7 @@ class SqliteStore(OutboxWriter, SqliteReader):
         def work(connection: Connection) -> list[Task]:
             new = [task for task in tasks if _add_task(connection, task)]
             if cursor is not None:
-                place = (cursor.number, cursor.hash)
-                connection.execute("INSERT OR REPLACE INTO cursor (only, number, hash) VALUES (1, ?, ?)", place)
+                put_cursor(connection, cursor)
             return new
 
         return await self._database.write(work)
@@ -145,19 +144,6 @@ class SqliteStore(OutboxWriter, SqliteReader):
     async def uncordon(self, card: str, *, at: float, by: str) -> None:
         sql = "UPDATE cordons SET lifted_at = ?, lifted_by = ? WHERE card = ? AND lifted_at IS NULL"
         await self._database.write(lambda c: c.execute(sql, (at, by, card)))
-
-
-def _claim(connection: Connection, path: Path, chain_id: int, provider: Address) -> None:
-    """A journal belongs to one provider on one chain from its first moment."""
-    for key, value, noun in (("chain_id", str(chain_id), "chain"), ("provider", provider, "provider")):
-        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", (key, value))
-        (stored,) = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        if stored.lower() != value.lower():
-            raise StoreError(
-                f"{path} belongs to {noun} {stored}, not {value}",
-                code=f"store.other_{noun}",
-                remedy="use one data directory for each provider and chain",
-            )
 
 
 def _add_task(connection: Connection, task: Task) -> bool:
