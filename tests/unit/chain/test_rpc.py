@@ -114,7 +114,7 @@ async def test_a_node_that_accepts_and_never_answers_costs_one_timeout(node: Fak
     async with Rpc(node.network(**by), timeout=0.2, random=lambda: 0.0) as rpc:
         await rpc.call("eth_test")
         node.reply = raising(Fault(silent=True))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             with pytest.raises(RpcUnavailable, match="no answer in"):
                 await rpc.call("eth_test")
             node.reply = lambda method, params: "back"
@@ -270,7 +270,7 @@ def not_connected(rpc: Rpc) -> bool:
 
 
 async def until(true: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.005)
 

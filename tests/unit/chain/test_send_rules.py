@@ -63,7 +63,7 @@ async def prices(world: World, one: Intent) -> list[int]:
 async def ended(run: "asyncio.Task[None]") -> BaseException:
     """What a sender's run raised, out of its groups."""
     with pytest.raises(BaseException) as caught:
-        await asyncio.wait_for(run, 1)
+        await asyncio.wait_for(run, 60)
     error = caught.value
     while isinstance(error, BaseExceptionGroup):
         (error,) = error.exceptions
