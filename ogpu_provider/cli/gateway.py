@@ -60,12 +60,7 @@ async def add(
     from ogpu_provider.domain.order import Model
     from ogpu_provider.domain.units import wei
 
-    if not 1 <= len(model_id) <= 100 or not model_id.isprintable() or {" ", "?", "#", "%"} & set(model_id):
-        raise ConfigError(
-            f"{printable(model_id)!r} cannot be a model's id",
-            code="usage.model",
-            remedy="1 to 100 characters without blanks, ?, # and %",
-        )
+    _check_id(model_id)
     runs_on = tuple(filter(None, environments.split(",")))
     if not set(runs_on) <= {"cpu", "nvidia", "amd"}:
         raise ConfigError(
@@ -83,6 +78,15 @@ async def add(
         await store.put_model(made)
     finally:
         await store.close()
+
+
+def _check_id(model_id: str) -> None:
+    if not 1 <= len(model_id) <= 100 or not model_id.isprintable() or {" ", "?", "#", "%"} & set(model_id):
+        raise ConfigError(
+            f"{printable(model_id)!r} cannot be a model's id",
+            code="usage.model",
+            remedy="1 to 100 characters without blanks, ?, # and %",
+        )
 
 
 @models_app.command

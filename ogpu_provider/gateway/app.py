@@ -11,7 +11,7 @@ from ogpu_provider import __version__
 from ogpu_provider.gateway import problems, refusals
 from ogpu_provider.gateway.metrics import Metrics
 from ogpu_provider.gateway.problems import Problem
-from ogpu_provider.gateway.routes import auth, models, orders, page, tasks
+from ogpu_provider.gateway.routes import auth, models, orders, page, tasks, told
 from ogpu_provider.gateway.routes.context import Api
 
 _SAFE = (
@@ -55,6 +55,7 @@ def create_app(api: Api, *, body_limit: int) -> FastAPI:
     refusals.install(app)
     for part in (models, tasks, orders, auth, page):
         part.add(app, api)
+    told.add(app)
     app.add_middleware(_Counted, metrics=api.metrics)
     app.openapi_schema = _described(app)
     return app

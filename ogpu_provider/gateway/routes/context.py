@@ -82,7 +82,7 @@ def answered(document: Shown, status: int = 200, headers: Mapping[str, str] | No
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How a route documents what it may refuse with."""
-    every = (400, 401, 403, 422, 429, 500, 503, *statuses)
+    every = (400, 401, 403, 413, 422, 429, 500, 503, *statuses)
     return {
         status: {
             "description": problems.MEANINGS[status],

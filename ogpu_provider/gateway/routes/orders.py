@@ -35,7 +35,7 @@ def _add_making(app: FastAPI, api: Api) -> None:
         "/api/tasks",
         status_code=202,
         response_model=TaskDocument | WholeTask,
-        responses=refusals(402, 404, 413),
+        responses=refusals(402, 404),
         tags=["tasks"],
     )
     async def create_task(key: Writer, wanted: NewTask, once: Once = None, prefer: Preferred = "") -> Response:
@@ -50,9 +50,7 @@ def _add_making(app: FastAPI, api: Api) -> None:
             return answered(task_document(order, api.currency), 202, headers)
         return answered(await api.shown(key, order.id), 202, headers | applied)
 
-    @app.post(
-        "/api/tasks/batch", status_code=207, response_model=BatchDocument, responses=refusals(413), tags=["tasks"]
-    )
+    @app.post("/api/tasks/batch", status_code=207, response_model=BatchDocument, responses=refusals(), tags=["tasks"])
     async def create_batch(key: Writer, wanted: NewBatch, once: Once = None) -> Response:
         """Ask for up to 100 tasks, each with its own outcome."""
         await api.rates.batch(key.id, api.desk.quota(key))

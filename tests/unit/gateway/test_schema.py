@@ -1,6 +1,8 @@
 """The API is what its OpenAPI document says: generated requests to every route, none answered outside of it."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,8 +13,11 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
+from ogpu_provider.domain.webhook import KINDS
 from ogpu_provider.gateway.app import openapi
+from ogpu_provider.gateway.routes.told import NAMES, Told
 from tests.sizes import size
+from tests.unit.gateway.orders import a_key, an_order, opened
 from tests.unit.gateway.served import Served, served
 
 DOCUMENT = openapi()
@@ -53,6 +58,28 @@ def test_every_route_that_is_served_is_documented_or_the_page(api: Served) -> No
     assert sorted(found["paths"]) == sorted(DOCUMENT["paths"])
     for path in ("/docs", "/redoc", "/openapi.json", "/metrics"):
         assert httpx.get(api.url + path, trust_env=False).status_code == 404
+
+
+async def test_what_is_told_is_what_the_document_says(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    key, _ = await a_key(store)
+    order = await an_order(store, key, 1, callback="https://user.example/hook")
+    for kind in KINDS:
+        order = await store.move(order, kind, at=order.updated_at + 1, code="task.expired", reason="nobody answered")
+    told = [json.loads(one.body) for one in await store.deliveries()]
+    await store.close()
+    assert sorted(body["type"] for body in told) == sorted(DOCUMENT["webhooks"]) == sorted(NAMES)
+    for body in told:
+        Told.model_validate(body)
+
+
+def test_a_body_over_the_limit_is_refused_everywhere(api: Served) -> None:
+    header = {"Authorization": f"Bearer {api.key}"}
+    for path, verb in OPERATIONS:
+        place = api.url + path.format(task_id=api.task, model_id="multiply")
+        refused = httpx.request(verb, place, headers=header, content=b" " * (1 << 17), trust_env=False)
+        assert (refused.status_code, refused.json()["code"]) == (413, "request.too_large")
+        assert "413" in DOCUMENT["paths"][path][verb]["responses"]
 
 
 def test_a_body_over_the_limit_is_refused(api: Served) -> None:
