@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOM = 110
 """Columns from which the table has transactions and CIDs, too."""
-WIDTH = 120
+WIDTH = 140
 """Columns where there is no terminal."""
 
 
