@@ -1,0 +1,79 @@
+"""The parts of the journal one by one: what each promises beyond what whole saves show."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ogpu_provider.domain.errors import StoreError
+from ogpu_provider.domain.task import Task, TaskState, Transition
+from ogpu_provider.domain.units import Address
+from ogpu_provider.domain.verdict import Reason, Ruling
+from ogpu_provider.store.database import Database
+from ogpu_provider.store.sqlite import SqliteStore
+
+ME = Address("0x" + "a1" * 20)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(tmp_path / "journal.db", chain_id=1, provider=ME)
+    yield store
+    await store.close()
+
+
+def tasks(count: int) -> list[Task]:
+    return [Task(Address(f"0x{n:040x}"), Address("0x" + "50" * 20), TaskState.SEEN, 1, 1.0) for n in range(count)]
+
+
+def test_a_migration_that_fails_leaves_nothing_begun() -> None:
+    connection = sqlite3.connect(":memory:")
+    with pytest.raises(sqlite3.Error):
+        Database._migrate(connection, 1, "CREATE TABLE half (x);\nNONSENSE;")
+    assert not connection.in_transaction
+    assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == []
+    connection.close()
+
+
+async def test_an_opening_that_is_given_up_leaves_the_file_to_the_next(tmp_path: Path) -> None:
+    for _ in range(5):
+        first = asyncio.ensure_future(Database(tmp_path / "journal.db", readonly=False).open())
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        second = Database(tmp_path / "journal.db", readonly=False)
+        await second.open()
+        await second.close()
+
+
+async def test_work_that_fails_alone_is_done_once(tmp_path: Path) -> None:
+    database = Database(tmp_path / "journal.db", readonly=False)
+    await database.open()
+    runs = []
+
+    def work(connection: sqlite3.Connection) -> None:
+        runs.append(connection)
+        raise StoreError("no")
+
+    with pytest.raises(StoreError):
+        await database.write(work)
+    assert len(runs) == 1
+    await database.close()
+
+
+async def test_a_follower_gets_a_thousand_lines_at_a_time(store: SqliteStore) -> None:
+    await store.insert(tasks(1003))
+    lines = await store.lines()
+    assert len(lines) == 1000
+    assert len(await store.lines(lines[-1][0])) == 3
+
+
+async def test_what_spoke_against_a_task_is_what_did_not_pass(store: SqliteStore) -> None:
+    [task] = await store.insert(tasks(1))
+    good, bad = Ruling("price.ok", True, "enough"), Ruling("time.short", False, "too late")
+    step = Transition(TaskState.DECLINED, reasons=(Reason("time.short", "too late"),), rulings=(good, bad))
+    await store.save(task, step, at=2.0, boot="b")
+    [outcome] = await store.outcomes(0.0)
+    assert outcome.against == (bad,)
