@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ogpu_provider.domain.errors import StoreError
+from ogpu_provider.domain.learnt import Fact, Key, Learnt
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason, Ruling
@@ -77,3 +78,28 @@ async def test_what_spoke_against_a_task_is_what_did_not_pass(store: SqliteStore
     await store.save(task, step, at=2.0, boot="b")
     [outcome] = await store.outcomes(0.0)
     assert outcome.against == (bad,)
+
+
+async def test_a_page_of_tasks_is_a_hundred(store: SqliteStore) -> None:
+    await store.insert(tasks(102))
+    assert len(await store.tasks()) == 100
+
+
+async def test_what_was_learnt_from_one_sample_is_kept_and_from_none_is_forgotten(store: SqliteStore) -> None:
+    once = Learnt(Key(Fact.GAS, "attempt"), 1, 9.0, (9.0,))
+    await store.keep_learnt([once])
+    assert await store.learnt() == [once]
+    await store.keep_learnt([Learnt(once.key)])
+    assert await store.learnt() == []
+
+
+async def test_two_that_take_turns_both_write(tmp_path: Path) -> None:
+    both = [Database(tmp_path / "shared.db", readonly=False, shared=True, turns=True) for _ in range(2)]
+    for database in both:
+        await database.open()
+    for n, database in enumerate(both):
+        await database.write(lambda c, n=n: c.execute(f"CREATE TABLE t{n} (x)"))  # type: ignore[misc]
+    names = await both[0].read(lambda c: [row["name"] for row in c.execute("SELECT name FROM sqlite_schema")])
+    assert {"t0", "t1"} <= set(names)
+    for database in both:
+        await database.close()
