@@ -2,17 +2,19 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.errors import StoreError
 from ogpu_provider.domain.learnt import Fact, Key, Learnt
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason, Ruling
-from ogpu_provider.store.database import Database
+from ogpu_provider.store.database import BUSY_TIMEOUT_MS, Database
 from ogpu_provider.store.sqlite import SqliteStore
 
 ME = Address("0x" + "a1" * 20)
@@ -103,3 +105,53 @@ async def test_two_that_take_turns_both_write(tmp_path: Path) -> None:
     assert {"t0", "t1"} <= set(names)
     for database in both:
         await database.close()
+
+
+async def test_a_closed_file_holds_no_descriptor_and_an_open_one_waits_for_others(tmp_path: Path) -> None:
+    database = Database(tmp_path / "shared.db", readonly=False, shared=True, turns=True)
+    await database.open()
+    [waits] = await database.read(lambda c: [tuple(row) for row in c.execute("PRAGMA busy_timeout")])
+    assert waits == (BUSY_TIMEOUT_MS,)
+    await database.close()
+    held = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not [path for path in held if path.is_relative_to(tmp_path)]
+
+
+async def test_what_goes_well_together_takes_one_transaction_and_what_does_not_two(tmp_path: Path) -> None:
+    database = Database(tmp_path / "journal.db", readonly=False)
+    await database.open()
+    said: list[str] = []
+    go = threading.Event()
+
+    def fail(connection: sqlite3.Connection) -> None:
+        raise StoreError("no")
+
+    def make(name: str) -> Callable[[sqlite3.Connection], object]:
+        return lambda connection: connection.execute(f"CREATE TABLE {name} (x)")
+
+    async def together(*works: Callable[[sqlite3.Connection], object]) -> list[str]:
+        go.clear()
+        hold = asyncio.ensure_future(database.read(lambda c: go.wait(60)))
+        await asyncio.sleep(0)
+        asked = [asyncio.ensure_future(database.write(work)) for work in works]
+        await asyncio.sleep(0)
+        said.clear()
+        go.set()
+        await asyncio.gather(hold, *asked, return_exceptions=True)
+        return [line for line in said if line.startswith(("BEGIN IMMEDIATE", "SAVEPOINT"))]
+
+    await database.read(lambda c: c.set_trace_callback(said.append))
+    assert await together(make("a"), make("b")) == ["BEGIN IMMEDIATE"]
+    assert await together(make("c"), fail, make("d")) == ["BEGIN IMMEDIATE"] * 2 + ["SAVEPOINT piece"] * 3
+    await together(make("e"), fail)  # of two, too, the other one is kept
+    assert await database.read(lambda c: c.execute("SELECT x FROM e").fetchall()) == []
+    said.clear()
+    assert await database.read(lambda c: c.execute("SELECT x FROM d").fetchall()) == []
+    assert said[0] == "BEGIN", "who reads takes no turn from who writes"
+    await database.close()
+
+
+async def test_a_card_that_is_cordoned_stays_so(store: SqliteStore) -> None:
+    cordon = Cordon("GPU-1", "a card", Reason("gpu.xid", "Xid 79"), 5.0)
+    await store.cordon(cordon)
+    assert [one.card for one in await store.cordons()] == ["GPU-1"]
