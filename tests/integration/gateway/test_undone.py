@@ -171,7 +171,7 @@ async def test_a_confirmation_that_is_undone_is_made_again(world: World) -> None
     assert (await world.http.post(f"/api/tasks/{task_id}/confirm")).status_code == 202
     paid = await world.reaches(task_id, "COMPLETED")
     await undo_down_to(world, before)
-    await until(lambda: finalized(world, task), 60, "the confirmation to be made again")
+    await until(lambda: finalized(world, task), 300, "the confirmation to be made again")
     done = await world.reaches(task_id, "COMPLETED")
     assert done["chain"] == paid["chain"]
     assert done["results"] == {"result": 42}
