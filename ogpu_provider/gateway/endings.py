@@ -31,17 +31,20 @@ class Endings:
         if doubted:
             log.warning("orders_doubted", above=block.number, orders=doubted)
 
-    async def check(self, head: Block) -> None:
-        """Read again what is deep enough below the head. Raises StoreError."""
-        position = 0
+    async def check(self, head: Block, *, restless: bool = False) -> None:
+        """Read again what is deep enough below the head; while blocks are being undone, whatever is not settled yet.
+
+        Raises StoreError.
+        """
+        position, deep = 0, head.number - self._depth
         while True:
-            found = await self._store.unsettled_ends(head.number - self._depth, position, limit=TOGETHER)
-            await together(self._check(order, was) for _, order, was in found)
+            found = await self._store.unsettled_ends(head.number if restless else deep, position, limit=TOGETHER)
+            await together(self._check(order, was, deep) for _, order, was in found)
             if len(found) < TOGETHER:
                 return
             position = found[-1][0]
 
-    async def _check(self, order: Order, was: int) -> None:
+    async def _check(self, order: Order, was: int, deep: int) -> None:
         height = await self._look(order)
-        if height is not None:
+        if height is not None and was <= deep:
             await self._store.settle_end(order.id, was=was, height=height)

@@ -40,6 +40,8 @@ from ogpu_provider.store.orders import GatewayStore
 log = structlog.get_logger(__name__)
 LOOK_S = 5.0
 """Seconds between two looks at orders; while blocks are being undone, at every block."""
+RESTLESS = 8
+"""Blocks on top of what was undone in which every block is such a one."""
 LOOK_AT = 50
 FORGET_S = 3600.0
 FORGET_AT = 100
@@ -83,8 +85,7 @@ class Publishing:
         self._follower = Follower(
             store, self._rpc, outside.fetcher, self._clock, self._settled, asks.confirm, outside.local
         )
-        self._depth = max(1, settings.network.confirmations)
-        self._endings = Endings(store, self._follower.look, self._depth)
+        self._endings = Endings(store, self._follower.look, max(1, settings.network.confirmations))
         self._unrest = Bell()
         self._restless_until = 0
         self._courier = Courier(store, self._clock, outside.poster.post, self._bell)
@@ -149,7 +150,7 @@ class Publishing:
     async def _undo(self, block: Block) -> None:
         """Everything above this block is undone. What that means for an order shows in the blocks that come."""
         await self._endings.undo(block)
-        self._restless_until = max(block.number, (self._head.block or block).number) + self._depth + 2
+        self._restless_until = max(block.number, (self._head.block or block).number) + RESTLESS
 
     def _settled(self, order: Order) -> None:
         self._line.tell("settled", order=order.id)
@@ -190,8 +191,8 @@ class Publishing:
             for _, order in found:
                 await self._follower.look(order)
             position = found[-1][0] if len(found) == LOOK_AT else 0
-            if self._head.block is not None:
-                await self._endings.check(self._head.block)
+            if (head := self._head.block) is not None:
+                await self._endings.check(head, restless=head.number <= self._restless_until)
             self._line.tell(
                 "measured",
                 orders=await self._store.counts(),

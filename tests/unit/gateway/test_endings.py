@@ -94,6 +94,21 @@ async def test_what_was_read_in_blocks_that_are_undone_is_read_again(tmp_path: P
     await store.close()
 
 
+async def test_while_blocks_are_undone_every_open_end_is_read_and_settled_when_it_is_deep(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    chain = Chain(store)
+    await completed(store, 1, 10)
+    await chain.endings.undo(block(9))
+    for number in (10, 11, 12):
+        chain.height, chain.asked = number, []
+        await chain.endings.check(block(number), restless=True)
+        assert len(chain.asked) == 1
+    chain.asked = []
+    await chain.endings.check(block(13), restless=True)
+    assert chain.asked == []
+    await store.close()
+
+
 async def test_an_end_that_is_undone_while_it_is_read_again_stays_open(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     chain = Chain(store)
