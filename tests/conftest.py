@@ -18,7 +18,10 @@ from hypothesis import HealthCheck, settings
 from ogpu_provider.domain.killpoints import POINTS
 from tests.canary import known_keys_below
 from tests.lanes import Lanes, turn
+from tests.leftovers import nothing_is_left
 from tests.sizes import FEW, SOAK, SOAK_LIMIT_S
+
+__all__ = ["nothing_is_left"]  # a fixture is found by its name here
 
 sys.setrecursionlimit(1000)  # the daemon's own, which keeps deep data from ending the process
 settings.register_profile(

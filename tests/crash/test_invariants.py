@@ -7,7 +7,7 @@ them; all are checked after every step. When the world calms down, every task en
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -50,12 +50,9 @@ REFUSED_COMPOSE = "https://example.org/bad.yml"
 
 
 @pytest.fixture(autouse=True)
-def no_log() -> Iterator[None]:
+def no_log() -> None:
     """Thousands of histories print too much."""
-    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
 
 
 class Provider(RuleBasedStateMachine):

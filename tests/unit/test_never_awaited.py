@@ -1,11 +1,9 @@
 """A coroutine that is made and never awaited fails the test that made it."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.inner_run import outcome
+
 TESTS = """
 import gc
 
@@ -28,21 +26,8 @@ async def test_well():
 
 def test_a_coroutine_that_nobody_awaits_fails_its_test(tmp_path: Path) -> None:
     (tmp_path / "test_made.py").write_text(TESTS)
-    plugins = ("-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider")
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *plugins,
-        "-c",
-        ROOT / "pyproject.toml",
-        "--rootdir",
-        tmp_path,
-        tmp_path,
-    ]
-    few = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    run = subprocess.run(command, cwd=tmp_path, env=few, capture_output=True, text=True, check=False)
-    assert "2 failed, 1 passed" in run.stdout, run.stdout
+    printed = outcome(tmp_path)
+    assert "2 failed, 1 passed" in printed, printed
     for name in ("test_plain", "test_async"):
-        assert f"FAILED test_made.py::{name}" in run.stdout
-    assert "coroutine 'work' was never awaited" in run.stdout
+        assert f"FAILED test_made.py::{name}" in printed
+    assert "coroutine 'work' was never awaited" in printed

@@ -147,7 +147,6 @@ class Counter:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join(20)
-        structlog.reset_defaults()
         assert not self._thread.is_alive()
 
     def _work(self) -> None:
