@@ -17,14 +17,9 @@ import structlog
 
 from ogpu_provider import policies, telemetry
 from ogpu_provider.assembly import network_of, open_pool, open_signer
-from ogpu_provider.chain.fees import DayBudget, FeeCaps
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.pool import RpcPool
-from ogpu_provider.chain.reader import ChainReader
-from ogpu_provider.chain.sender import Sender
 from ogpu_provider.chain.wallet import Wallet
-from ogpu_provider.chain.watcher import Watcher
-from ogpu_provider.chain.witness import CrossCheck
 from ogpu_provider.control.account import AccountWatch
 from ogpu_provider.control.desk import Desk
 from ogpu_provider.control.devices import DeviceDesk
@@ -34,8 +29,9 @@ from ogpu_provider.domain.clock import SystemClock
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.facts import Block, Fact
 from ogpu_provider.domain.intent import IntentRow
-from ogpu_provider.domain.task import AT_WORK, Task, TaskState
-from ogpu_provider.domain.units import Address, Hash
+from ogpu_provider.domain.task import Task, TaskState
+from ogpu_provider.domain.together import first_of
+from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import ServiceManager
 from ogpu_provider.experience import Experience
 from ogpu_provider.hardware import Hardware
@@ -46,17 +42,10 @@ from ogpu_provider.ipfs.pinners import OgpuPinner
 from ogpu_provider.keys.claim import claimed
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.metering import Metering
-from ogpu_provider.pipeline.census import Census
-from ogpu_provider.pipeline.concerns import Concerns
-from ogpu_provider.pipeline.conductor import Conductor
-from ogpu_provider.pipeline.intake import Intake
-from ogpu_provider.pipeline.orders import Orders
-from ogpu_provider.pipeline.ports import Head, Ports
-from ogpu_provider.pipeline.presence import present
+from ogpu_provider.onchain import OnChain
+from ogpu_provider.pipeline.path import TaskPath
+from ogpu_provider.pipeline.ports import Ports
 from ogpu_provider.pipeline.pressure import Pressure
-from ogpu_provider.pipeline.results import ResultSink
-from ogpu_provider.pipeline.resumption import resume
-from ogpu_provider.pipeline.sources import SourceKeeper
 from ogpu_provider.runtime import hostmemory
 from ogpu_provider.runtime.callback.server import CallbackServer
 from ogpu_provider.runtime.engine import Engine
@@ -97,7 +86,7 @@ async def run(settings: Settings, manager: ServiceManager | None = None) -> None
             await journal.note("ended", "")
             await daemon.serve()
         except* ProviderError as errors:
-            error = _first(errors)
+            error = first_of(errors)
             with suppress(ProviderError):
                 await journal.note("ended", f"{error.code}: {error}")
             raise error from None
@@ -147,28 +136,22 @@ class Daemon:
             policies.line_policy(settings),
         )
         self._metering = Metering(self.clock, self._runtime, self._lessons, self._scheduler)
-        head = Head()
-        self._sender = self._new_sender(journal, signer, head)
-        self.ports = self._new_ports(journal, head)
-        self._conductor = Conductor(self.ports, self._observe)
-        self._scheduler.outbid = self._conductor.nudge
-        self._keeper = self._new_keeper()
-        self._hardware.join(self._scheduler, self._conductor.leases, self._keeper, self._metering)
-        pressure = policies.pressure_policy(settings)
-        self._pressure = Pressure(self.ports, pressure, hostmemory.read, self._keeper.cool_idle)
-        self._intake = Intake(self.ports, self._conductor, self._keeper)
-        self._orders = Orders(self.ports, self._conductor, self._keeper.leaving)
-        self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, FeeCaps(settings.fees.max_fee))
-        self._concerns = Concerns(
-            self.provider,
-            self.ports.book,
-            self._conductor.follows,
-            self._sender.carries,
-            rival=self._experience.rivals.hear,
+        self._onchain = OnChain(settings, network, rpc, signer, journal, self.clock, self._on_outcome)
+        self.ports = self._new_ports(journal)
+        self._path = TaskPath(
+            self.ports,
+            policies.source_policy(settings),
+            self._observe,
+            looked=self._hardware.looked,
+            out_of_memory=self._metering.out_of_memory,
         )
+        self._scheduler.outbid = self._path.conductor.nudge
+        self._hardware.join(self._scheduler, self._path.conductor.leases, self._path.keeper, self._metering)
+        pressure = policies.pressure_policy(settings)
+        self._pressure = Pressure(self.ports, pressure, hostmemory.read, self._path.keeper.cool_idle)
+        self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, self._onchain.caps)
+        self._onchain.join(self._path, self._experience.rivals.hear)
         self._desk = self._new_desk()
-        self._census = Census(self.ports, self._conductor, self._intake)
-        self._witness = CrossCheck(rpc, network, self.clock, self._intake.disprove, costs=self._intake.costs)
         self._callback: CallbackServer | None = None
         self._activated = activated
         self._notifier = Notifier(manager.notify_socket)
@@ -182,62 +165,31 @@ class Daemon:
             self.provider,
             self.clock,
             self.callback_url,
-            self.project_changed,
+            lambda source: self._path.project_changed(source),
             self._lessons.pulled,
             self._lessons.started,
         )
 
-    def _new_keeper(self) -> SourceKeeper:
-        return SourceKeeper(
-            self.ports,
-            policies.source_policy(self.settings),
-            on_change=self._conductor.nudge_source,
-            on_ready=self._source_ready,
-            busy=self._conductor.busy,
-            engaged=self._conductor.engaged,
-            occupied=self._conductor.occupied,
-            looked=self._hardware.looked,
-            out_of_memory=self._metering.out_of_memory,
-        )
-
-    def _new_sender(self, journal: SqliteStore, signer: Signer, head: Head) -> Sender:
-        settings = self.settings
-        return Sender(
-            self._rpc,
-            journal,
-            signer,
-            self.clock,
-            head,
-            self._on_outcome,
-            confirmations=settings.network.confirmations,
-            caps=FeeCaps(settings.fees.max_fee),
-            budget=DayBudget(settings.fees.day_budget),
-            present=lambda intent: present(self.ports.chain, intent),
-        )
-
-    def _new_ports(self, journal: SqliteStore, head: Head) -> Ports:
+    def _new_ports(self, journal: SqliteStore) -> Ports:
         network = self._network
         return Ports(
             journal=journal,
-            chain=ChainReader(self._rpc, network, self.provider),
-            sender=self._sender,
+            chain=self._onchain.reader,
+            sender=self._onchain.sender,
             content=IpfsContent(self._fetcher, OgpuPinner(network.pin_url, self._pinning)),
             runtime=self._runtime,
             scheduler=self._scheduler,
             clock=self.clock,
             boot=secrets.token_hex(8),
             started_at=self.clock.now(),
-            head=head,
+            head=self._onchain.head,
             policy=policies.path_policy(self.settings),
         )
 
     def _new_desk(self) -> Desk:
         return Desk(
             network=self._network.name,
-            ports=self.ports,
-            orders=self._orders,
-            conductor=self._conductor,
-            keeper=self._keeper,
+            path=self._path,
             scheduler=self._scheduler,
             account=self._account,
             endpoints=self._rpc.health,
@@ -255,32 +207,26 @@ class Daemon:
     async def serve(self) -> None:
         """Journal, chain, engine, then act: take stock of what was and of what runs, then start every service."""
         await self._hardware.restore()
-        sink = ResultSink(self.ports, self._conductor)
-        self._callback = await open_callback(self.settings, self.engine, sink, self._activated)
+        self._callback = await open_callback(self.settings, self.engine, self._path.results, self._activated)
         cursor = await self.ports.journal.cursor()
-        watcher = self._new_watcher(cursor)
+        watcher = self._onchain.watcher(self._deliver, cursor)
         await self._experience.restore()
-        await self._orders.restore()
-        await self._keeper.restore()
+        await self._path.restore()
         control = ControlServer(self.settings.data_dir / SOCKET_NAME, self._desk.verbs)
         try:
-            async with self._callback, control, self._witness, asyncio.TaskGroup() as group:
+            async with self._callback, control, self._onchain.witness, asyncio.TaskGroup() as group:
                 group.create_task(self._runtime.watch(), name="engine events")
                 if isinstance(self._runtime, Projects):
                     group.create_task(self._runtime.keep_guard(), name="egress")
                     group.create_task(self._runtime.keep_tidy(), name="orphans")
                     group.create_task(self._runtime.tag_watch.run(), name="tags")
-                group.create_task(self._conductor.run(), name="conductor")
-                await self._conductor.started()
+                group.create_task(self._path.run(cursor[0] if cursor else 0), name="path")
+                await self._path.started()
                 self._metering.resume(await self.ports.journal.live())
-                group.create_task(self._sender.run(), name="sender")
+                group.create_task(self._onchain.sender.run(), name="sender")
                 group.create_task(watcher.run(), name="watcher")
-                group.create_task(self._keeper.run(), name="sources")
                 group.create_task(self._pressure.run(), name="memory")
-                group.create_task(self._experience.run(self._conductor.nudge_seen), name="experience")
-                recovery = resume(self.ports, self._conductor, self._intake.promises, cursor[0] if cursor else 0)
-                group.create_task(recovery, name="recovery")
-                group.create_task(self._census.run(), name="census")
+                group.create_task(self._experience.run(self._path.conductor.nudge_seen), name="experience")
                 group.create_task(self._hardware.run(self._work.piece), name="inventory")
                 group.create_task(self._hardware.ward.run(), name="ward")
                 group.create_task(self._metering.run(), name="metering")
@@ -293,7 +239,7 @@ class Daemon:
             log.info("daemon_drained")
 
     async def _end_when_drained(self) -> None:
-        await self._orders.drained()
+        await self._path.orders.drained()
         raise _Drained
 
     async def aclose(self) -> None:
@@ -305,44 +251,20 @@ class Daemon:
     async def _deliver(self, block: Block, facts: Sequence[Fact]) -> None:
         self.ports.head.block = block
         with self._work.piece():
-            await self._intake.deliver(block, facts)
+            await self._path.intake.deliver(block, facts)
         self._desk.heard()
         self.metrics.head_block.set(block.number)
-
-    def _new_watcher(self, cursor: tuple[int, Hash] | None) -> Watcher:
-        return Watcher(
-            self._rpc,
-            self._network,
-            self._deliver,
-            self.clock,
-            cursor,
-            undo=self._intake.undo,
-            witness=self._witness if self._rpc.several else None,
-            concerning=self._concerns.of,
-        )
 
     async def _on_outcome(self, row: IntentRow) -> None:
         self.metrics.transactions.labels(row.intent.effect, row.state).inc()
         self._lessons.paid(row)
-        await self._conductor.on_intent(row)
+        await self._path.conductor.on_intent(row)
 
     def _observe(self, task: Task, before: TaskState) -> None:
         self.metrics.task_transitions.labels(task.state).inc()
         self._metering.moved(task, before)
         source = self.ports.book.get(task.source)
         self._experience.moved(task, before, source.params.client if source and source.params else None)
-        if task.state not in AT_WORK:
-            self._keeper.finished(task.source)
-
-    def project_changed(self, source: Address) -> None:
-        self._keeper.changed(source)
-        self._conductor.nudge_source(source)
-
-    async def _source_ready(self, source: Address) -> None:
-        """Tasks published while nobody looked, then those that waited for the source."""
-        for view in await self.ports.chain.open_tasks(source):
-            await self._intake.adopt(view)
-        self._conductor.nudge_source(source)
 
     def _cordons_changed(self) -> None:
         self.metrics.cards_cordoned.set(len(self._hardware.ward.standing))
@@ -350,12 +272,3 @@ class Daemon:
     def callback_url(self, source: Address) -> str:
         assert self._callback is not None, "projects are started after the callback server"
         return self._callback.url(source)
-
-
-def _first(errors: BaseExceptionGroup[ProviderError]) -> ProviderError:
-    """The first plain error in a group of groups."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ProviderError)
-    return error

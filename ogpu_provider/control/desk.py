@@ -16,10 +16,7 @@ from ogpu_provider.domain.approval import ImageOffer
 from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.errors import ControlError
 from ogpu_provider.domain.units import Address
-from ogpu_provider.pipeline.conductor import Conductor
-from ogpu_provider.pipeline.orders import Orders
-from ogpu_provider.pipeline.ports import Ports
-from ogpu_provider.pipeline.sources import SourceKeeper
+from ogpu_provider.pipeline.path import TaskPath
 from ogpu_provider.runtime.compose.rules import WAIVABLE
 from ogpu_provider.runtime.egress.table import Traffic
 from ogpu_provider.runtime.pull import Pulling
@@ -39,10 +36,7 @@ class Desk:
     """
 
     network: str
-    ports: Ports
-    orders: Orders
-    conductor: Conductor
-    keeper: SourceKeeper
+    path: TaskPath
     scheduler: HostScheduler
     account: AccountWatch
     endpoints: Callable[[], Sequence[EndpointHealth]]
@@ -74,20 +68,20 @@ class Desk:
 
     def heard(self) -> None:
         """A block came in."""
-        self.heard_at = self.ports.clock.monotonic()
+        self.heard_at = self.path.ports.clock.monotonic()
 
     async def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        waits = self.conductor.waits()
+        waits = self.path.conductor.waits()
         await self.count()
-        live = await self.ports.journal.live()
+        live = await self.path.ports.journal.live()
         self.metrics.tasks_live.set(len(live))
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "boot": self.ports.boot,
+            "boot": self.path.ports.boot,
             "started_at": self.started_at,
             "network": self.network,
-            "paired": self.ports.book.paired,
+            "paired": self.path.ports.book.paired,
             "head": self._head(),
             "rpc": report.rpc_document(self.account, self.endpoints()),
             "account": report.account_document(self.account),
@@ -95,7 +89,7 @@ class Desk:
             "cordons": [report.cordon_document(cordon) for cordon in self.cordons()],
             "sources": self._sources(),
             "live": [report.task_document(task, waits.get(task.address, "")) for task in live],
-            "open_transactions": [report.intent_document(row) for row in await self.ports.journal.open_intents()],
+            "open_transactions": [report.intent_document(row) for row in await self.path.ports.journal.open_intents()],
             **await self._orders(),
             **self.experience(),
         }
@@ -106,61 +100,61 @@ class Desk:
             report.source_document(
                 row, traffic.get(row.address), pulls.get(row.address, ()), offers.get(row.address, ())
             )
-            for row in self.ports.book.all()
+            for row in self.path.ports.book.all()
         ]
 
     def _head(self) -> dict[str, Any] | None:
-        block = self.ports.head.block
+        block = self.path.ports.head.block
         if block is None:
             return None
-        silent = None if self.heard_at is None else self.ports.clock.monotonic() - self.heard_at
+        silent = None if self.heard_at is None else self.path.ports.clock.monotonic() - self.heard_at
         return {
             "block": block.number,
             "timestamp": block.timestamp,
-            "age_s": max(0.0, self.ports.clock.now() - block.timestamp),
+            "age_s": max(0.0, self.path.ports.clock.now() - block.timestamp),
             "silent_s": silent,
         }
 
     async def _orders(self) -> dict[str, Any]:
-        since = self.orders.draining_since
+        since = self.path.orders.draining_since
         draining = None
         if since is not None:
-            left = await self.orders.left()
+            left = await self.path.orders.left()
             draining = {"since": since, **asdict(left)}
-        return {"paused_since": self.orders.paused_since, "draining": draining}
+        return {"paused_since": self.path.orders.paused_since, "draining": draining}
 
     async def _metrics(self, _: Mapping[str, Any]) -> str:
-        self.metrics.tasks_live.set(len(await self.ports.journal.live()))
+        self.metrics.tasks_live.set(len(await self.path.ports.journal.live()))
         for source, seen in self.traffic().items():
             self.metrics.source_bytes.labels(source, "sent").set(seen.sent)
             self.metrics.source_bytes.labels(source, "received").set(seen.received)
         return self.metrics.text()
 
     async def _pause(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        await self.orders.pause()
+        await self.path.orders.pause()
         return await self._orders()
 
     async def _resume(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        await self.orders.resume()
+        await self.path.orders.resume()
         return await self._orders()
 
     async def _drain(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        await self.orders.drain()
+        await self.path.orders.drain()
         return await self._orders()
 
     async def _add(self, args: Mapping[str, Any]) -> dict[str, Any]:
         address = _address(args)
-        await self.keeper.add(address)
+        await self.path.keeper.add(address)
         return self._source(address)
 
     async def _remove(self, args: Mapping[str, Any]) -> dict[str, Any]:
         address = _address(args)
-        await self.keeper.leave(address, unregister=args.get("unregister") is True)
+        await self.path.keeper.leave(address, unregister=args.get("unregister") is True)
         return self._source(address)
 
     async def _retry(self, args: Mapping[str, Any]) -> dict[str, Any]:
         address = _address(args)
-        self.keeper.retry(address)
+        self.path.keeper.retry(address)
         return self._source(address)
 
     async def _approve(self, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +165,7 @@ class Desk:
         if digest and digest not in {offer.offered for offer in self.offers().get(address, ())}:
             text = f"no image of {address} is offered as {digest[:80]}"
             raise ControlError(text, code="approve.other_image", remedy="look at `ogpu-provider sources` again")
-        approval, images = await self.keeper.approve(
+        approval, images = await self.path.keeper.approve(
             address,
             waivable=WAIVABLE,
             waive=waive,
@@ -182,7 +176,7 @@ class Desk:
         return report.approval_document(approval) | {"images_accepted": list(images)}
 
     def _source(self, address: Address) -> dict[str, Any]:
-        row = self.ports.book.get(address)
+        row = self.path.ports.book.get(address)
         assert row is not None, "every verb about a source leaves it in the book"
         return report.source_document(row)
 

@@ -95,8 +95,6 @@ async def open_office(
         wallet = FakeWallet()
         watch = AccountWatch(wallet, US, outside.clock, FeeCaps(CAP))
         await watch.look()
-        orders = Orders(daemon.ports, daemon.conductor, daemon.keeper.leaving)
-        await orders.restore()
         ends = [WELL]
         ward = Ward(outside.journal, HealthPolicy(), outside.clock, outside.runtime.test)
         inventory = Inventory(2, [see_gpu] if gpu else [], (ward,))
@@ -104,10 +102,7 @@ async def open_office(
         await inventory.refresh()
         desk = Desk(
             network="devnet",
-            ports=daemon.ports,
-            orders=orders,
-            conductor=daemon.conductor,
-            keeper=daemon.keeper,
+            path=daemon.path,
             scheduler=daemon.scheduler,
             account=watch,
             endpoints=lambda: ends,
@@ -116,7 +111,7 @@ async def open_office(
             cordons=lambda: ward.standing,
             more=DeviceDesk(inventory, ward, daemon.scheduler, outside.clock).verbs,
         )
-        yield Office(daemon, desk, wallet, orders, ends)
+        yield Office(daemon, desk, wallet, daemon.path.orders, ends)
 
 
 @dataclass

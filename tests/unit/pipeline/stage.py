@@ -12,10 +12,11 @@ from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
 from ogpu_provider.domain.learnt import Knowledge
 from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.source import DeliveryMethod, SourceState
-from ogpu_provider.domain.task import AT_WORK, Task, TaskState
+from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import COIN, Address, Hash
 from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
+from ogpu_provider.pipeline.path import TaskPath
 from ogpu_provider.pipeline.ports import Policy, Ports, Sender
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper
@@ -97,13 +98,29 @@ class Daemon:
     """One run of the path over an `Outside`."""
 
     outside: Outside
-    ports: Ports
-    conductor: Conductor
-    keeper: SourceKeeper
-    intake: Intake
-    results: ResultSink
+    path: TaskPath
     scheduler: HostScheduler
     services: list[asyncio.Future[None]] = field(default_factory=list)
+
+    @property
+    def ports(self) -> Ports:
+        return self.path.ports
+
+    @property
+    def conductor(self) -> Conductor:
+        return self.path.conductor
+
+    @property
+    def keeper(self) -> SourceKeeper:
+        return self.path.keeper
+
+    @property
+    def intake(self) -> Intake:
+        return self.path.intake
+
+    @property
+    def results(self) -> ResultSink:
+        return self.path.results
 
     async def block(self, *facts: Fact) -> None:
         """Deliver a block with these facts and let everything run."""
@@ -207,41 +224,16 @@ async def running(
         started_at=outside.clock.now(),
         policy=policy or Policy(confirmations=1),
     )
-    intake: Intake
-    keeper: SourceKeeper
-
-    def observe(task: Task, _before: TaskState) -> None:
-        if task.state not in AT_WORK:
-            keeper.finished(task.source)
-
-    conductor = Conductor(ports, observe)
-    scheduler.outbid = conductor.nudge
-
-    async def ready(source: Address) -> None:
-        for view in await outside.chain.open_tasks(source):
-            await intake.adopt(view)
-        conductor.nudge_source(source)
-
-    keeper = SourceKeeper(
-        ports,
-        sources or SourcePolicy(serve_all=True),
-        on_change=conductor.nudge_source,
-        on_ready=ready,
-        busy=conductor.busy,
-        looked=looked,
-        engaged=conductor.engaged,
-        occupied=conductor.occupied,
-    )
-    intake = Intake(ports, conductor, keeper)
-    results = ResultSink(ports, conductor)
-    outside.runtime.deliver = results.accept
+    path = TaskPath(ports, sources or SourcePolicy(serve_all=True), looked=looked)
+    scheduler.outbid = path.conductor.nudge
+    outside.runtime.deliver = path.results.accept
     outside.runtime.adopted = set()
-    await keeper.restore()
-    daemon = Daemon(outside, ports, conductor, keeper, intake, results, scheduler)
-    services = [asyncio.ensure_future(conductor.run()), asyncio.ensure_future(keeper.run())]
+    await path.restore()
+    daemon = Daemon(outside, path, scheduler)
+    services = [asyncio.ensure_future(path.conductor.run()), asyncio.ensure_future(path.keeper.run())]
     daemon.services += services
     try:
-        await conductor.started()
+        await path.started()
         await settle()
         yield daemon
     finally:
