@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from statistics import median
 
 from ogpu_provider import policies
 from ogpu_provider.domain.history import PastTask
@@ -18,26 +17,29 @@ from ogpu_provider.scheduler.assessment import Assessment
 from ogpu_provider.scheduler.competition import Competition
 from ogpu_provider.scheduler.course import Course
 from ogpu_provider.scheduler.placement import choose_environment
-from ogpu_provider.scheduler.replay import Duration, Plan, Replay
+from ogpu_provider.scheduler.replay import Plan, Replay
+from ogpu_provider.scheduler.runs import Runs
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.scheduler.seats import Stand, candidate_of
 from ogpu_provider.scheduler.sharing import Sharing
 from ogpu_provider.settings import Settings
 
-UNKNOWN_RUN_S = 10.0
-"""Seconds that a task is taken to run where neither this host nor the chain ever showed how long."""
 _PASSING = frozenset({"capacity.devices", "source.cooled", "source.leaving"})
 """What stands against a source in the journal for a while only, and is replayed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the journal knows. `ours`: our responses. All of it is left empty for a host that is only described."""
+    """What the journal knows. `ours`: our responses. `functions`: what tasks asked for, by address in lower case.
+
+    What is true of this host alone is left empty for one that is only described.
+    """
 
     served: Sequence[ServedSource] = ()
     wishes: Sequence[Wish] = ()
     learnt: Sequence[Learnt] = ()
     ours: Collection[Address] = ()
+    functions: Mapping[Address, str] = field(default_factory=dict)
 
     def row(self, source: Address) -> ServedSource | None:
         return next((row for row in self.served if row.address == source), None)
@@ -59,7 +61,7 @@ class Rehearsal:
     coin_price: Fraction | None = None
 
     def replay(self, begin: float) -> Replay:
-        return Replay(self.plan(), self.assessment(), self.duration(), begin)
+        return Replay(self.plan(), self.assessment(), self.runs(), begin)
 
     def plan(self) -> Plan:
         settings, knowledge = self.settings, self.knowledge()
@@ -95,7 +97,7 @@ class Rehearsal:
         return self.assessment().gas() is not None
 
     def knowledge(self) -> Knowledge:
-        """What was learnt, with a run time for each source whatever the function: the past does not name functions.
+        """What was learnt, with a run time for each source whatever the function: the chain's past names none.
 
         A source that never ran here runs as long as the chain shows.
         """
@@ -113,18 +115,8 @@ class Rehearsal:
         told = None if price is None else lambda: price
         return Assessment(policies.assessment_policy(self.settings), self.knowledge(), coin_price=told)
 
-    def duration(self) -> Duration:
-        """As learnt here, else as the chain shows it for that very task, else for its source; always the median."""
-        learnt = {source: median(runs) for source in self.terms if (runs := self._learnt(Fact.RUN, source))}
-        usual = {source: float(median(took)) for source, took in self.durations.items() if took}
-
-        def seconds(task: PastTask) -> float:
-            here = learnt.get(task.source)
-            if here is not None:
-                return here
-            return usual.get(task.source, UNKNOWN_RUN_S) if task.took is None else float(task.took)
-
-        return seconds
+    def runs(self) -> Runs:
+        return Runs(self.record.learnt, self.record.functions, self.durations)
 
     def stands(self) -> dict[Address, Stand]:
         """First those that hold devices now, then as the settings list them, then by address."""

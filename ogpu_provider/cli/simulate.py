@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ogpu_provider.cli import journal
+from ogpu_provider.cli.knowledge import coin_price, host_of, recorded
+from ogpu_provider.cli.misses import group_document, show_groups, sum_document
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.past import Offline, Past, Since, past, warn
-from ogpu_provider.cli.screen import at, document, facts, printable, table
+from ogpu_provider.cli.screen import at, document, facts, table
 from ogpu_provider.cli.since import begin
 from ogpu_provider.domain.units import coin
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
-    from ogpu_provider.rehearsal import Record, Rehearsal
+    from ogpu_provider.rehearsal import Rehearsal
     from ogpu_provider.scheduler.missed import Group
     from ogpu_provider.scheduler.replay import Replay
-    from ogpu_provider.scheduler.takings import Books, Sum
-    from ogpu_provider.settings import Settings
+    from ogpu_provider.scheduler.takings import Books
 
 Competitors = Literal["chain", "none"]
 ASSUMED = {
@@ -29,24 +28,38 @@ ASSUMED = {
     "theirs, a task confirmed by hand where its client paid anybody and ours would have been there before",
     "none": "nobody else answers and every client pays: the most that could have been earned",
 }
+UNKNOWN = (
+    "which runs would have failed for another reason than time, so that no source's breaker counts them; and whether "
+    "a source was up"
+)
+BASES = {
+    "function": "by their function here",
+    "source": "by their source here",
+    "task": "as the chain shows of each",
+    "chain": "by their source on the chain",
+    "nothing": "unknown",
+}
+"""By what it was judged how long a task runs, the best first."""
+
+Policy = Annotated[
+    Path | None, Parameter(help="Settings file whose terms (sources, admission, price, owner, …) replace ours.")
+]
+OtherHost = Annotated[
+    Path | None,
+    Parameter(
+        help="TOML file with another host: cpu_slots, and [[devices]] with environment, name, "
+        "memory_gib, count. What was learnt here is left aside then."
+    ),
+]
+Others = Annotated[Competitors, Parameter(help="chain: others answer when they did; none: nobody else does.")]
 
 
 async def simulate(
     *,
     since: Since = "7d",
-    policy: Annotated[
-        Path | None, Parameter(help="Settings file whose terms (sources, admission, price, owner, …) replace ours.")
-    ] = None,
-    host: Annotated[
-        Path | None,
-        Parameter(
-            help="TOML file with another host: cpu_slots, and [[devices]] with environment, name, "
-            "memory_gib, count. What was learnt here is left aside then."
-        ),
-    ] = None,
-    competition: Annotated[
-        Competitors, Parameter(help="chain: others answer when they did; none: nobody else does.")
-    ] = "chain",
+    policy: Policy = None,
+    host: OtherHost = None,
+    competition: Others = "chain",
     offline: Offline = False,
     json: AsJson = False,
     config: ConfigFile = None,
@@ -62,23 +75,19 @@ async def simulate(
     start = begin(since)
     settings = journal.read_settings(config)
     chosen = settings if policy is None else overlaid(settings, policy)
-    here = await _host(chosen, host)
+    here = await host_of(chosen, host)
     async with past(settings, start, offline=offline) as found:
         warn(found)
-        record = await recorded(settings, wishes=policy is None, learnt=host is None)
         rehearsal = Rehearsal(
             chosen,
             here,
-            record,
+            await recorded(settings, start, wishes=policy is None, learnt=host is None),
             await found.store.sources(start),
             await found.store.durations(start),
             others=competition == "chain",
             coin_price=await coin_price(chosen),
         )
-        replay = rehearsal.replay(start)
-        async for portion in found.store.tasks(start):
-            replay.arrive(portion)
-        replay.finish(found.until or time.time())
+        replay = await _replayed(rehearsal, found, start)
     answer = _document(rehearsal, replay, found, start, competition)
     if json:
         document(answer)
@@ -86,51 +95,19 @@ async def simulate(
         _show(answer, replay.takings.declined.groups())
 
 
-async def recorded(settings: "Settings", *, wishes: bool = True, learnt: bool = True) -> "Record":
-    """What the journal knows, nothing where there is none. `learnt`: what is true of this host alone, too."""
-    from ogpu_provider.domain.learnt import Fact
-    from ogpu_provider.rehearsal import Record
-
-    async with journal.if_any(settings) as reader:
-        if reader is None:
-            return Record()
-        known = await reader.learnt()
-        if not learnt:
-            return Record(
-                wishes=await reader.wishes() if wishes else (),
-                learnt=[one for one in known if one.key.fact is Fact.GAS],
-                ours=await reader.responses(),
-            )
-        return Record(await reader.sources(), await reader.wishes() if wishes else (), known, await reader.responses())
-
-
-async def coin_price(settings: "Settings") -> "Fraction | None":
-    """As the daemon has it: from the operator's file, else from the settings."""
-    from fractions import Fraction
-
-    from ogpu_provider.domain.clock import SystemClock
-    from ogpu_provider.scheduler.coinprice import CoinPrice
-
-    price, static = settings.price, settings.price.coin_price
-    told = CoinPrice(
-        SystemClock(),
-        static=None if static is None else Fraction(static),
-        file=price.coin_price_file,
-        max_age=price.coin_price_max_age,
-    )
-    return (await told.look()).price
-
-
-async def _host(settings: "Settings", file: Path | None) -> Any:
-    from ogpu_provider import hostfile, policies
-    from ogpu_provider.scheduler.inventory import look
-
-    return hostfile.read(file) if file else await look(policies.cpu_slots(settings))
+async def _replayed(rehearsal: "Rehearsal", found: Past, start: float) -> "Replay":
+    replay = rehearsal.replay(start)
+    async for portion in found.store.tasks(start):
+        replay.arrive(portion)
+    replay.finish(found.until or time.time())
+    return replay
 
 
 def _document(
     rehearsal: "Rehearsal", replay: "Replay", found: Past, start: float, competition: Competitors
 ) -> dict[str, Any]:
+    from ogpu_provider.scheduler.runs import Basis
+
     takings, usage = replay.takings, replay.usage
     names = {device.id: device.name for device in rehearsal.host.devices}
     return {
@@ -141,6 +118,9 @@ def _document(
         "complete": not found.problem and not found.unread,
         "competition": competition,
         "assumed": ASSUMED[competition],
+        "unknown": UNKNOWN,
+        "runs": {basis.value: replay.bases[basis] for basis in Basis},
+        "coin_price": None if rehearsal.coin_price is None else float(rehearsal.coin_price),
         "gas_known": rehearsal.gas_known(),
         "host": {"cpu_slots": rehearsal.host.cpu_slots, "devices": len(rehearsal.host.devices)},
         **books(takings.all),
@@ -182,25 +162,10 @@ def books(one: "Books") -> dict[str, Any]:
     }
 
 
-def group_document(group: "Group") -> dict[str, Any]:
-    return {
-        "code": group.code,
-        "tasks": group.tasks,
-        "worth_wei": group.worth,
-        "worth": coin(group.worth),
-        "alone": {"tasks": group.alone, "worth_wei": group.alone_worth},
-        "latest": group.text,
-        "settings": group.lines,
-    }
-
-
-def sum_document(one: "Sum") -> dict[str, Any]:
-    return {"tasks": one.tasks, "worth_wei": one.worth, "worth": coin(one.worth)}
-
-
 def _show(answer: dict[str, Any], groups: Sequence["Group"]) -> None:
     print(f"{answer['published']['tasks']} tasks from {at(answer['since'])} to {at(answer['until'])}")
     print(f"assumed: {answer['assumed']}")
+    print(f"not known: {answer['unknown']}")
     print()
     gas = "" if answer["gas_known"] else " (not known: no transaction was ever sent here)"
     facts(
@@ -211,6 +176,7 @@ def _show(answer: dict[str, Any], groups: Sequence["Group"]) -> None:
             ("energy", coin(answer["energy_wei"])),
             ("net", coin(answer["net_wei"])),
             ("waited for room", answer["waited"] or None),
+            ("run times", ", ".join(f"{count} {BASES[basis]}" for basis, count in answer["runs"].items() if count)),
             ("task slots", f"{answer['slots']['share']:.1%} of {answer['slots']['count']} busy"),
             *(("card", f"{card['id']} {card['name']}: {card['share']:.1%} busy") for card in answer["cards"]),
         )
@@ -225,22 +191,6 @@ def _show(answer: dict[str, Any], groups: Sequence["Group"]) -> None:
     if rows:
         print()
         table(("SOURCE", "PUBLISHED", "PAID", "LOST", "DECLINED", "NET"), rows)
-
-
-def show_groups(groups: Sequence["Group"]) -> None:
-    """The reasons, the dearest first, each with the settings that would have taken its tasks."""
-    rows = [(group.code, group.tasks, coin(group.worth), group.alone, coin(group.alone_worth)) for group in groups]
-    table(("REASON", "TASKS", "WORTH", "THIS ALONE", "WORTH"), rows)
-    print()
-    for group in groups:
-        print(printable(f"{group.code}: {group.text}"))
-        lines = group.lines
-        for line in lines[:5]:
-            print(printable(f"  would have been taken with: {line}"))
-        if len(lines) > 5:
-            print(f"  and {len(lines) - 5} more (--json lists them)")
-        if not lines:
-            print("  no setting would have taken it")
 
 
 def _counted(one: dict[str, Any]) -> str:

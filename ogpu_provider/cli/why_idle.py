@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ogpu_provider.cli import journal
+from ogpu_provider.cli.knowledge import coin_price, host_of, recorded
+from ogpu_provider.cli.misses import group_document, show_groups, sum_document
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.past import Offline, Past, Since, past, warn
 from ogpu_provider.cli.screen import at, document, printable
-from ogpu_provider.cli.simulate import coin_price, group_document, recorded, show_groups, sum_document
 from ogpu_provider.cli.since import begin
 from ogpu_provider.domain.facts import TaskStatus
 from ogpu_provider.domain.history import Outcome, PastTask
@@ -68,14 +69,12 @@ async def idleness_of(
     settings: "Settings", terms: "Mapping[Address, SourceParams | None]", durations: Mapping[Address, Sequence[int]]
 ) -> "Idleness":
     """What decides about tasks that the journal does not have: the host, the settings, and what was learnt here."""
-    from ogpu_provider import policies
     from ogpu_provider.rehearsal import Rehearsal
     from ogpu_provider.scheduler.idleness import Idleness
-    from ogpu_provider.scheduler.inventory import look
 
     rehearsal = Rehearsal(
         settings,
-        await look(policies.cpu_slots(settings)),
+        await host_of(settings),
         await recorded(settings),
         terms,
         durations,

@@ -91,6 +91,16 @@ class Assessment:
 
     def circumstances(self, candidate: Candidate) -> Circumstances:
         """As of `candidate.now`."""
+        return self.with_breakers(self.lasting(candidate), candidate)
+
+    def with_breakers(self, found: Circumstances, candidate: Candidate) -> Circumstances:
+        """As they are at `candidate.now`; `found` has none."""
+        source = self._open(self.sources, candidate.source, candidate.now)
+        client = self._open(self.clients, candidate.client, candidate.now)
+        return found if source is None and client is None else replace(found, source=source, client=client)
+
+    def lasting(self, candidate: Candidate) -> Circumstances:
+        """All but the breakers, which change with every second."""
         policy, now = self._policy, candidate.now
         estimate = self.estimate(candidate)
         spent = self.costs(candidate, estimate)
@@ -98,8 +108,6 @@ class Assessment:
         return Circumstances(
             estimate=estimate,
             costs=spent,
-            source=self._open(self.sources, candidate.source, now),
-            client=self._open(self.clients, candidate.client, now),
             closed=", ".join(hours.text for hours in policy.hours) if closed else "",
             in_use=self._in_use(),
             bid=self._bid(candidate, spent),
@@ -107,9 +115,9 @@ class Assessment:
         )
 
     def period(self, now: float) -> tuple[Hours | None, Hours | None]:
-        """The owner's hours and the tariff's that it is: all that circumstances have of the time while no breaker is
+        """The owner's hours and the tariff's that it is: all that `lasting` circumstances have of the time. Both change
 
-        open. Both change with a full minute only.
+        with a full minute only.
         """
         moment = datetime.fromtimestamp(now, self._policy.zone)
         windows = (hours for hours, _ in self._policy.terms.tariff.windows)

@@ -53,6 +53,9 @@ class Breaker:
         return self.at + policy.half_life * math.log2(self.weight / (policy.limit / 2))
 
 
+_CLOSED = Breaker()
+
+
 class Breakers:
     """One for each address that ever failed; those whose weight is gone are forgotten."""
 
@@ -70,7 +73,7 @@ class Breakers:
             self.strike(address, at)
 
     def get(self, address: Address) -> Breaker:
-        return self._breakers.get(address, Breaker())
+        return self._breakers.get(address, _CLOSED)
 
     def forget(self, now: float) -> list[Address]:
         """Those that weigh nothing any more; they are gone after this."""

@@ -14,7 +14,7 @@ class Competition:
     """`others`: the others answer when they did, and we are paid only where our response would have been in a block
 
     before the first of theirs; a task to be confirmed by hand pays if its client confirmed anybody's response, and
-    ours would have been there before. Not `others`: nobody else answers, and every client pays.
+    ours would have been there before. Not `others`: nobody else answers, and every client waits and pays.
 
     `ours`: responses that were ours, in lower case; they do not compete with us.
     """
@@ -29,6 +29,10 @@ class Competition:
         if delivery is DeliveryMethod.FIRST_RESPONSE:
             return task.responded_at
         return task.ended_at if task.end is TaskStatus.FINALIZED else None
+
+    def canceled_at(self, task: PastTask) -> float | None:
+        """When its client took it back; None: never."""
+        return task.ended_at if self.others and task.end is TaskStatus.CANCELED else None
 
     def pays(self, task: PastTask, delivery: DeliveryMethod) -> bool:
         """Whether a response that was in time is paid."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ogpu_provider.domain.facts import TaskStatus
 from ogpu_provider.domain.history import PastTask
 from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.units import Wei
@@ -12,18 +11,21 @@ from ogpu_provider.scheduler.competition import Competition
 
 class Outcome(StrEnum):
     PAID = "paid"
-    UNPAID = "unpaid"  # in time, but its client confirms nobody's response
+    UNPAID = "unpaid"  # in time, but its client confirms nobody's response; or it took the task back
     LOST = "lost"  # somebody else's response came first
     FAILED = "failed"  # ran longer than there was time
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """`end`: when it gives its lease back. `gas`: of what was sent."""
+    """`end`: when it gives its lease back. `gas`: of what was sent. `unpaid_at`: when it was clear that its client
+    would not pay for our response; None where it did, or there was none, or it took the task back: that tells nothing.
+    """
 
     outcome: Outcome
     end: float
     gas: Wei
+    unpaid_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +50,21 @@ class Course:
         """
         produced, give_up = now + takes, min(task.expiry - self.response_margin, now + self.max_run)
         sent = produced + pin
+        canceled = self.competition.canceled_at(task)
+        if canceled is not None and canceled <= now + chain:  # once our attempt is in a block, it could not have been
+            return Fate(Outcome.UNPAID, max(now, min(produced, canceled)), self.attempt_gas)
         rival = self.competition.rival(task, delivery)
         if rival is not None and rival <= min(sent + chain, give_up):
             gas = self.attempt_gas + (self.submit_gas if sent <= rival else 0)
             return Fate(Outcome.LOST, max(now, min(produced, rival)), gas)
         if produced > give_up:
             return Fate(Outcome.FAILED, max(now, give_up), self.attempt_gas)
-        paid = self.competition.pays(task, delivery)
-        return Fate(Outcome.PAID if paid else Outcome.UNPAID, produced, self.attempt_gas + self.submit_gas)
+        both = self.attempt_gas + self.submit_gas
+        if self.competition.pays(task, delivery):
+            return Fate(Outcome.PAID, produced, both)
+        return Fate(Outcome.UNPAID, produced, both, task.expiry if canceled is None else None)
 
     def hopeless(self, task: PastTask, delivery: DeliveryMethod) -> float:
         """When a task that was not begun is not worth waiting for any more."""
-        ends = [task.expiry - self.response_margin]
-        if (rival := self.competition.rival(task, delivery)) is not None:
-            ends.append(rival)
-        if task.end is TaskStatus.CANCELED and task.ended_at is not None:
-            ends.append(task.ended_at)
-        return min(ends)
+        ends = (self.competition.rival(task, delivery), self.competition.canceled_at(task))
+        return min(at for at in (task.expiry - self.response_margin, *ends) if at is not None)

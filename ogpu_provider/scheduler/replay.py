@@ -1,11 +1,13 @@
 """The past once more, on a host and under terms that may be others: what would have been taken, and what it earned.
 
 Driven by events: a task arrives, the live rules judge it, a lease is held while it runs, what waits looks again when
-one is given back. Nothing fails by itself here, so breakers stay closed. Pure and deterministic; unix seconds, wei.
+one is given back. Work that runs out of time, or is left unpaid, counts against its source or its client when that is
+known, as it does live. Why else a container would have failed, nobody knows. Pure and deterministic; unix seconds, wei.
 """
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -18,12 +20,14 @@ from ogpu_provider.domain.verdict import Ruling
 from ogpu_provider.domain.week import Hours
 from ogpu_provider.scheduler import missed
 from ogpu_provider.scheduler.assessment import Assessment
+from ogpu_provider.scheduler.breakers import Breakers
 from ogpu_provider.scheduler.circumstances import Circumstances
-from ogpu_provider.scheduler.course import Course
+from ogpu_provider.scheduler.course import Course, Fate, Outcome
 from ogpu_provider.scheduler.estimate import Estimate
 from ogpu_provider.scheduler.line import LinePolicy
 from ogpu_provider.scheduler.price import Costs
 from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.scheduler.runs import Basis, Run
 from ogpu_provider.scheduler.scheduler import HostScheduler
 from ogpu_provider.scheduler.seats import Seat, Seats, Stand, candidate_of
 from ogpu_provider.scheduler.sharing import Sharing
@@ -37,8 +41,8 @@ _ALIKE = 100_000
 """Assessments kept at most."""
 
 Period = tuple[Hours | None, Hours | None]
-Duration = Callable[[PastTask], float]
-"""Seconds that a task would have run here."""
+Running = Callable[[PastTask], Run]
+"""How long a task would have run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +62,32 @@ class Plan:
 
 
 class Replay:
-    """From `begin` on: `arrive` in the order of time, `finish` once; `takings` and `usage` then say what came of it."""
+    """From `begin` on: `arrive` in the order of time, `finish` once; `takings` and `usage` then say what came of it,
+    and `bases` by what was judged how long tasks run. The breakers of `assessment` change.
+    """
 
-    def __init__(self, plan: Plan, assessment: Assessment, duration: Duration, begin: float) -> None:
+    def __init__(self, plan: Plan, assessment: Assessment, running: Running, begin: float) -> None:
         host = plan.host
         self._plan = plan
         self._assessment = assessment
-        self._duration = duration
+        self._run = running
         self._scheduler = HostScheduler(host, plan.policy, self._circumstances, plan.sharing, plan.line)
         self._seats = Seats(self._scheduler, plan.stands, plan.policy.slots, idle_after=plan.idle_after, begin=begin)
         self._ends: list[tuple[float, int, Address, Seat]] = []
         self._count = 0
         self._running = 0
         self._minute: tuple[int, Period] = (-1, (None, None))
-        self._known: dict[tuple[Address, bool, Wei, Period], Circumstances] = {}
-        self._spent: dict[tuple[Address, float | None, Period], Costs] = {}
+        self._known: dict[tuple[Address, str, bool, Wei, Period], Circumstances] = {}
+        self._spent: dict[tuple[Address, str, float | None, Period], Costs] = {}
         self._waiting: dict[Address, PastTask] = {}
         self._queues: dict[Address, Seat] = {}
         self._hopeless: list[tuple[float, int, Address]] = []
+        self._strikes: list[tuple[float, int, Breakers, Address]] = []
         self._outbid: list[Address] = []
         self._scheduler.outbid = self._outbid.append
         self.usage = Usage(begin, [device.id for device in host.devices], host.cpu_slots)
         self.takings = Takings()
+        self.bases: Counter[Basis] = Counter()
 
     def arrive(self, tasks: Iterable[PastTask]) -> None:
         for task in tasks:
@@ -90,6 +98,7 @@ class Replay:
                 refusal = seat.stand.refusal if seat else None
                 self.takings.decline(task, (refusal or UNREADABLE,))
             else:
+                self.bases[self._run(task).basis] += 1
                 self._arrived(task, seat, float(task.at))
 
     def finish(self, end: float) -> None:
@@ -114,7 +123,7 @@ class Replay:
 
     def _decide(self, task: PastTask, seat: Seat, now: float, *, warm: bool = True, waited: bool = False) -> bool:
         """Whether it is decided; otherwise all that is missing is room."""
-        candidate = candidate_of(task, seat.stand, now, warm=warm)
+        candidate = candidate_of(task, seat.stand, now, warm=warm, function=self._run(task).function)
         admission = self._scheduler.admit(candidate)
         if not admission.verdict.accepted:
             against = missed.against(admission.verdict.rulings)
@@ -127,13 +136,11 @@ class Replay:
         return True
 
     def _circumstances(self, candidate: Candidate) -> Circumstances:
-        """The live assessment. Nothing is learnt meanwhile and breakers are closed, so it is asked once for all that is
-
-        alike.
-        """
+        """The live assessment. Nothing is learnt meanwhile, so it is asked once for all that is alike; but breakers."""
         by_hand = candidate.delivery is DeliveryMethod.MANUAL_CONFIRMATION
         key = (
             candidate.source,
+            candidate.function,
             candidate.functions is None,
             candidate.payment if by_hand else 0,
             self._period(candidate.now),
@@ -142,8 +149,8 @@ class Replay:
         if found is None:
             if len(self._known) >= _ALIKE:
                 self._known.clear()
-            found = self._known[key] = self._assessment.circumstances(candidate)
-        return found
+            found = self._known[key] = self._assessment.lasting(candidate)
+        return self._assessment.with_breakers(found, candidate)
 
     def _period(self, now: float) -> Period:
         minute = int(now // 60)
@@ -156,7 +163,7 @@ class Replay:
     def _start(self, task: PastTask, seat: Seat, candidate: Candidate) -> None:
         now, found = candidate.now, self._circumstances(candidate)
         estimate = found.estimate
-        takes = (estimate.pull or 0.0) + estimate.cold + self._duration(task)
+        takes = estimate.pull + estimate.cold + self._run(task).seconds
         fate = self._plan.course.fate(
             task, candidate.delivery, now, takes=takes, pin=estimate.pin, chain=estimate.chain
         )
@@ -168,10 +175,20 @@ class Replay:
         seat.running += seat.slots
         heapq.heappush(self._ends, (fate.end, self._count, task.task, seat))
         self.usage.begin(now, seat.devices)
+        self._let_down(candidate, fate)
+
+    def _let_down(self, candidate: Candidate, fate: Fate) -> None:
+        """What its source, or its client, will have done to us."""
+        if fate.outcome is Outcome.FAILED:
+            strike = fate.end, self._count, self._assessment.sources, candidate.source
+            heapq.heappush(self._strikes, strike)
+        elif fate.unpaid_at is not None and candidate.client is not None:
+            strike = fate.unpaid_at, self._count, self._assessment.clients, candidate.client
+            heapq.heappush(self._strikes, strike)
 
     def _costs(self, candidate: Candidate, estimate: Estimate) -> Costs:
         """Of a run as long as the estimate says; gas is another matter."""
-        key = candidate.source, estimate.run, self._period(candidate.now)
+        key = candidate.source, candidate.function, estimate.run, self._period(candidate.now)
         found = self._spent.get(key)
         if found is None:
             if len(self._spent) >= _ALIKE:
@@ -180,10 +197,14 @@ class Replay:
         return found
 
     def _pass(self, now: float) -> None:
-        """Whatever happens until now, in its order: hope that ends, then leases; what waits looks in between."""
+        """Whatever happens until now, in its order: strikes, hope that ends, leases; what waits looks in between."""
         while True:
             end = self._ends[0][0] if self._ends else math.inf
-            if self._hopeless and self._hopeless[0][0] <= min(end, now):
+            hope = self._hopeless[0][0] if self._hopeless else math.inf
+            if self._strikes and self._strikes[0][0] <= min(hope, end, now):
+                at, _, breakers, address = heapq.heappop(self._strikes)
+                breakers.strike(address, at)
+            elif self._hopeless and hope <= min(end, now):
                 self._give_up(heapq.heappop(self._hopeless)[2])
             elif self._ends and end <= now:
                 at, _, task, seat = heapq.heappop(self._ends)

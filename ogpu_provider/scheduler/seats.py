@@ -30,11 +30,12 @@ class Stand:
 
 
 _ANY = frozenset({""})
-"""The past does not say which function a task asked for; containers that are up are taken to have it."""
 
 
-def candidate_of(task: PastTask, stand: Stand, now: float, *, warm: bool = True) -> Candidate:
-    """What the live rules look at. `warm`: the containers of its source are up."""
+def candidate_of(task: PastTask, stand: Stand, now: float, *, warm: bool = True, function: str = "") -> Candidate:
+    """What the live rules look at. `warm`: the containers of its source are up; they are taken to have the function,
+    which the chain's past does not name.
+    """
     return Candidate(
         task=task.task,
         source=task.source,
@@ -44,8 +45,8 @@ def candidate_of(task: PastTask, stand: Stand, now: float, *, warm: bool = True)
         expiry=task.expiry,
         delivery=stand.params.delivery,
         environment=stand.environment,
-        function="",
-        functions=_ANY if warm else None,
+        function=function,
+        functions=None if not warm else frozenset({function}) if function else _ANY,
         violations=(),
         source_problem=stand.problem,
         now=now,

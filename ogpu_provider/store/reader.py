@@ -121,6 +121,11 @@ class SqliteReader(OutboxReader):
         """What became of every task seen at or after `since` (unix seconds), shortly; oldest first."""
         return await self._all(_OUTCOMES, outcome_of, since)
 
+    async def functions(self, since: float = 0.0) -> dict[Address, str]:
+        """What those seen at or after `since` (unix seconds) asked for, by address in lower case."""
+        sql = "SELECT lower(address) AS task, function FROM tasks WHERE function != '' AND seen_at >= ?"
+        return dict(await self._all(sql, lambda row: (Address(row["task"]), row["function"]), since))
+
     async def began(self) -> float | None:
         """When the first task of all was seen, unix seconds."""
         return await self._one("SELECT min(seen_at) AS at FROM tasks", lambda row: row["at"])

@@ -12,7 +12,8 @@ from ogpu_provider.domain.resources import Host
 from ogpu_provider.domain.source import Environment, ServedSource, SourceParams, SourceState
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.domain.wish import Want, Wish
-from ogpu_provider.rehearsal import UNKNOWN_RUN_S, Record, Rehearsal
+from ogpu_provider.rehearsal import Record, Rehearsal
+from ogpu_provider.scheduler.runs import UNKNOWN_RUN_S, Basis, Run
 from ogpu_provider.settings import Settings
 from tests.unit.scheduler.test_replay import host, params
 
@@ -64,15 +65,41 @@ def test_a_source_that_is_unfit_is_declined_and_one_that_only_waits_for_devices_
 def test_runs_last_as_learnt_here_else_as_the_chain_shows() -> None:
     runs = Learnt(Key(Fact.RUN, ONE, "f"), 3, 9.0, (9.0, 2.0, 3.0))
     made = rehearsal(Record(learnt=[runs]))
-    seconds = made.duration()
-    assert seconds(past(ONE, 100, 190)) == 3.0
-    assert seconds(past(TWO, 100, 190)) == 90.0
-    assert seconds(past(TWO)) == 6.0
-    assert seconds(past(THREE)) == UNKNOWN_RUN_S
+    run = made.runs()
+    assert run(past(ONE, 100, 190)) == Run(3.0, Basis.SOURCE)
+    assert run(past(TWO, 100, 190)) == Run(90.0, Basis.TASK)
+    assert run(past(TWO)) == Run(6.0, Basis.CHAIN)
+    assert run(past(THREE)) == Run(UNKNOWN_RUN_S, Basis.NOTHING)
     known = made.knowledge()
     assert known.quantile(0.9, Fact.RUN, ONE, "") == 9.0
     assert known.quantile(0.9, Fact.RUN, TWO, "") == 30.0
     assert known.quantile(0.9, Fact.RUN, THREE, "") is None
+
+
+def test_a_run_lasts_as_its_function_does_where_the_journal_knows_it_and_as_its_source_where_not() -> None:
+    learnt = [
+        Learnt(Key(Fact.RUN, ONE, "quick"), 3, 3.0, (3.0, 1.0, 2.0)),
+        Learnt(Key(Fact.RUN, ONE, "slow"), 1, 80.0, (80.0,)),
+    ]
+    names = [Address(f"0x{n:040x}") for n in range(4)]
+    functions = dict(zip(names, ("quick", "slow", "never ran here"), strict=False))
+    made = rehearsal(Record(learnt=learnt, functions=functions), sources={"serve": [ONE]})
+    tasks = [PastTask(name, ONE, 1, 1000 * n, COIN, 1000 * n + 60) for n, name in enumerate(names)]
+    runs = [made.runs()(one) for one in tasks]
+    assert [(run.seconds, run.basis, run.function) for run in runs] == [
+        (2.0, Basis.FUNCTION, "quick"),
+        (80.0, Basis.FUNCTION, "slow"),
+        (2.5, Basis.SOURCE, ""),
+        (2.5, Basis.SOURCE, ""),
+    ]
+    replay = made.replay(0.0)
+    replay.arrive(tasks)
+    replay.finish(4000.0)
+    # nine runs in ten of the source are done within 80 s, of "quick" within 3 s: only that one fits into a minute
+    assert replay.takings.all.paid.tasks == 1
+    assert {group.code: group.tasks for group in replay.takings.declined.groups()} == {"time.too_short": 3}
+    assert replay.usage.slot_seconds == 2.0
+    assert replay.bases == {Basis.FUNCTION: 2, Basis.SOURCE: 2}
 
 
 def test_gas_is_the_median_of_what_was_paid_and_is_said_to_be_unknown() -> None:

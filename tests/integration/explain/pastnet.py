@@ -1,7 +1,9 @@
 """A chain with a past: thousands of tasks on a real node, within hours of its own time that pass in seconds.
 
 Every 30 s, fifty tasks of three sources in one block; two seconds later another provider attempts most of them, and
-answers many after 3, 9 or 24 seconds more. Blocks are mined by hand, transactions signed by the node.
+answers many after 3, 9 or 24 seconds more. One source is confirmed by hand: its client confirms in every second
+round. In one round of three, whoever published takes some of what nobody attempted back. Blocks are mined by hand,
+transactions signed by the node.
 """
 
 import asyncio
@@ -20,7 +22,13 @@ from ogpu_provider.devnet.node import Node
 ROUND_S, PER_ROUND = 30, 50
 LAST_BLOCKS = 14
 """At the end: the newest ones are left out by whoever reads the past."""
-GAS = {"publishTask": 3_000_000, "attempt": 400_000, "submitResponse": 2_000_000, "confirmResponse": 400_000}
+GAS = {
+    "publishTask": 3_000_000,
+    "attempt": 400_000,
+    "submitResponse": 2_000_000,
+    "confirmResponse": 400_000,
+    "cancelTask": 400_000,
+}
 
 
 class Plain:
@@ -55,7 +63,7 @@ class PastNet:
         self._rounds = max(1, tasks // PER_ROUND)
         self._nonces: dict[str, int] = {}
         self._waiting: list[tuple[str, list[Any]]] = []
-        self.client, self.other = role("client"), role("provider2")
+        self.client, self.picky, self.other = role("client"), role("client2"), role("provider2")
         self.us = role("provider")
 
     def __enter__(self) -> Self:
@@ -65,7 +73,8 @@ class PastNet:
         self.deployment = self._runner.run(self._settle())
         self.rpc.call("evm_setBlockGasLimit", hex(10**10))
         self.now = int(self.rpc.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16) + 100
-        self.first, self.unserved, self.manual = (self._source(delivery) for delivery in (1, 1, 0))
+        self.first, self.unserved = (self._source(self.client.address, 1) for _ in range(2))
+        self.manual = self._source(self.picky.address, 0)
         self._act(self.other.address, "Nexus", "register", self.first, self.other.address, 1)
         self._act(self.other.address, "Nexus", "register", self.manual, self.other.address, 1)
         self._mine(self.now)
@@ -87,9 +96,9 @@ class PastNet:
         await pair_and_fund(self.url, deployment, deposit=100_000 * COIN, lockup=1000 * COIN, pairs=pairs)
         return deployment
 
-    def _source(self, delivery: int) -> str:
-        terms = (self.client.address, "http://metadata.example/s.json", 3, 0, 0, 3600, False, "", delivery, 0)
-        self._act(self.client.address, "Nexus", "publishSource", terms)
+    def _source(self, client: str, delivery: int) -> str:
+        terms = (client, "http://metadata.example/s.json", 3, 0, 0, 3600, False, "", delivery, 0)
+        self._act(client, "Nexus", "publishSource", terms)
         self._mine(self.now + 1)
         return str(self._events("SourcePublished")[0]["source"])
 
@@ -107,7 +116,12 @@ class PastNet:
         taken = [one["task"] for place, one in enumerate(tasks) if (number + place) % 5]
         for task in taken:
             self._act(self.other.address, "Nexus", "attempt", task, self.other.address, COIN)
+        left = [one["task"] for one in tasks if one["task"] not in taken]
+        if number % 6 == 0:
+            self._take_back(left[::2])
         self._mine(at + 2)
+        if number % 6 == 3:
+            self._take_back(left[::2])
         for wait, share in ((3, 0), (9, 1), (24, 2)):
             for place, task in enumerate(taken):
                 if place % 4 == share:
@@ -116,6 +130,10 @@ class PastNet:
             self._mine(at + 2 + wait)
             if number % 2 == 0:  # the client confirms at once, where that is for it to do
                 self._confirm()
+
+    def _take_back(self, tasks: Sequence[str]) -> None:
+        for task in tasks:
+            self._act(self.client.address, "Controller", "cancelTask", task)
 
     def _confirm(self) -> None:
         answered = self._events("ResponseSubmitted")

@@ -1,7 +1,7 @@
 """The same questions, answered from plain JSON-RPC and small sums of its own: nothing of the product is used here."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median
 from typing import Any
@@ -38,11 +38,14 @@ class Item:
     attempted: int | None = None
     responded: int | None = None
     finalised: int | None = None
+    canceled: int | None = None
 
 
 @dataclass
 class Bill:
-    """What a source would have brought. Wei; `busy`: seconds of its tasks."""
+    """What a source would have brought. Wei; `busy`: seconds of its tasks. `overlong`, `unsettled`: when runs were
+    given up, and when it was clear that responses would not be paid.
+    """
 
     paid: int = 0
     income: int = 0
@@ -52,6 +55,8 @@ class Bill:
     gas: int = 0
     energy: int = 0
     busy: int = 0
+    overlong: list[int] = field(default_factory=list)
+    unsettled: list[int] = field(default_factory=list)
 
 
 def items(rpc: Plain, nexus: str, since: int, last: int) -> list[Item]:
@@ -77,6 +82,8 @@ def items(rpc: Plain, nexus: str, since: int, last: int) -> list[Item]:
                 item.responded = at if item.responded is None else item.responded
             case kind if kind == CHANGED and int(words[1], 16) == 5:
                 found[str(to_checksum_address("0x" + words[0][24:]))].finalised = at
+            case kind if kind == CHANGED and int(words[1], 16) == 3:
+                found[str(to_checksum_address("0x" + words[0][24:]))].canceled = at
     some = [item for item in found.values() if item.at >= since]
     _read_terms(rpc, some)
     return some
@@ -102,7 +109,8 @@ def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any
     """One source's tasks through `terms["servers"]` equal places, second by second.
 
     `terms`: floor (wei), least (seconds that must be left), margin, alone (nobody else answers), by_hand, gas (of
-    attempt and response), watts, kwh and coin (money). What is declined goes into `reasons`.
+    attempt and response), watts, kwh and coin (money), breaker (limit and half-life in seconds, limit 0: none). What is
+    declined goes into `reasons`. The source has a client of its own.
     """
     seen = took(tasks)
     usual = sorted(seen)[math.ceil(0.9 * len(seen)) - 1] + PIN_S + CHAIN_S
@@ -137,6 +145,8 @@ def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any
                 waiting.remove(task)
                 if task.expiry - now < usual + terms["least"]:
                     declined("capacity.none", task)
+                elif code := _left_alone(made, now, terms):
+                    declined(code, task)
                 else:
                     start(task, now)
         while coming and coming[0].at <= now:
@@ -145,11 +155,27 @@ def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any
                 declined("time.too_short", task)
             elif task.payment < terms["floor"]:
                 declined("payment.below_floor", task)
+            elif code := _left_alone(made, now, terms):
+                declined(code, task)
             elif len(ends) < terms["servers"]:
                 start(task, now)
             else:
                 waiting.append(task)
     return made
+
+
+def _left_alone(made: Bill, now: float, terms: dict[str, Any]) -> str:
+    """Which breaker is open, if one is: all that happened, each half as heavy after every half-life."""
+    limit, half = terms["breaker"]
+    for code, times in (("breaker.source", made.overlong), ("breaker.client", made.unsettled)):
+        weight, shut, last = 0.0, False, 0
+        for at in sorted(at for at in times if at <= now):
+            weight *= 0.5 ** ((at - last) / half)
+            shut = (shut and weight > limit / 2) or weight + 1 >= limit
+            weight, last = weight + 1, at
+        if limit and shut and weight * 0.5 ** ((now - last) / half) > limit / 2:
+            return code
+    return ""
 
 
 def _rival(task: Item, terms: dict[str, Any]) -> int | None:
@@ -158,9 +184,8 @@ def _rival(task: Item, terms: dict[str, Any]) -> int | None:
 
 def _gone(task: Item, terms: dict[str, Any]) -> float:
     """When waiting is of no use any more."""
-    rival = _rival(task, terms)
-    limit: float = task.expiry - terms["margin"]
-    return limit if rival is None else min(limit, rival)
+    ends = [task.expiry - terms["margin"], _rival(task, terms), None if terms["alone"] else task.canceled]
+    return float(min(at for at in ends if at is not None))
 
 
 def _energy(seconds: float, terms: dict[str, Any]) -> int:
@@ -173,17 +198,23 @@ def _run(task: Item, begin: float, run: float, rival: int | None, terms: dict[st
     attempt, submit = terms["gas"]
     ready, limit = begin + run, task.expiry - terms["margin"]
     end = min(ready, limit)
-    if rival is not None and rival <= min(ready + PIN_S + CHAIN_S, limit):
+    if not terms["alone"] and task.canceled is not None and task.canceled <= begin + CHAIN_S:
+        end = max(begin, min(ready, task.canceled))
+        made.unpaid += 1
+        made.gas += attempt
+    elif rival is not None and rival <= min(ready + PIN_S + CHAIN_S, limit):
         end = max(begin, min(end, rival))
         made.lost += 1
         made.gas += attempt + (submit if ready + PIN_S <= rival else 0)
     elif ready > limit:
         made.failed += 1
+        made.overlong.append(int(end))
         made.gas += attempt
     else:
         made.gas += attempt + submit
         if terms["by_hand"] and not terms["alone"] and task.finalised is None:
             made.unpaid += 1
+            made.unsettled += [] if task.canceled is not None else [task.expiry]
         else:
             made.paid += 1
             made.income += task.payment

@@ -52,7 +52,7 @@ class Host:
         self.config.write_text(
             f'data_dir = "{folder}/data"\n[network]\nname = "devnet"\nrpc_url = "{net.url}"\n'
             f'[sources]\nserve = ["{net.first}", "{net.manual}"]\n'
-            f'[admission]\nmin_payment = "0.01"\nmin_time_left = 15\ncpu_slots = 64\n'
+            f'[admission]\nmin_payment = "0.01"\nmin_time_left = 15\ncpu_slots = 64\n[breakers]\nlimit = 0\n'
         )
         self.machine = folder / "host.toml"
         self.machine.write_text(
@@ -105,8 +105,27 @@ POLICIES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {"servers": 6, "alone": True, "watts": 350, "kwh": "0.31", "coin": "0.07", "margin": 4},
         ("--competition", "none"),
     ),
+    "who lets us down is left alone, by the shipped figures": (
+        "[breakers]\nlimit = 3.0\n",
+        {"servers": 1, "breaker": (3.0, 1800)},
+        (),
+    ),
+    "left alone for minutes, long runs given up": (
+        "[breakers]\nlimit = 2.5\nhalf_life = 200\n[admission]\nmin_time_left = 1\n[execution]\nresponse_margin = 20\n",
+        {"servers": 1, "breaker": (2.5, 200), "least": 1, "margin": 20},
+        (),
+    ),
 }
-TERMS: dict[str, Any] = {"floor": FLOOR, "least": 15, "margin": 10, "alone": False, "watts": 0, "kwh": "0", "coin": "1"}
+TERMS: dict[str, Any] = {
+    "floor": FLOOR,
+    "least": 15,
+    "margin": 10,
+    "alone": False,
+    "watts": 0,
+    "kwh": "0",
+    "coin": "1",
+    "breaker": (0, 1),
+}
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -129,6 +148,8 @@ def test_simulate_comes_to_the_same_sums_under_several_policies(
     for source in answer["sources"]:
         if source["source"] in bills:
             same(source, bills[source["source"]])
+    left_alone = {"breaker.source", "breaker.client"} & {code for code, some in reasons.items() if some}
+    assert bool(left_alone) is ("breaker" in terms)
     whole = bills.values()
     assert answer["accepted"] == sum(one.paid + one.unpaid + one.lost + one.failed for one in whole) > 0
     assert answer["net_wei"] == sum(one.income - one.gas - one.energy for one in whole)
@@ -256,17 +277,21 @@ def test_why_idle_adds_up_what_was_missed_and_names_the_setting(host: Host, net:
             missed.setdefault(CODES[fate(place)], []).append(task)
     unserved = missed["source.not_served"] = of(seen, net.unserved)
     after = [task for task in seen if task.source != net.unserved and task.block > read]
-    missed["daemon.down"] += after
+    missed["daemon.down"] += [task for task in after if task.canceled is None]
+    ours = [task for place, task in enumerate(known) if fate(place) == "ours"]
+    withdrawn = [task for task in (*ours, *after) if task.canceled is not None]
     answer = host("why-idle", "--since", "6h")
     assert answer["published"] == sums(seen)
-    assert answer["taken"]["tasks"] == sum(fate(place) == "ours" for place in range(len(known)))
+    assert answer["taken"] == sums([task for task in ours if task.canceled is None])
+    assert answer["withdrawn"] == sums(withdrawn)
+    assert withdrawn
     reasons = {one["code"]: one for one in answer["reasons"]}
     assert {code: (one["tasks"], one["worth_wei"]) for code, one in reasons.items()} == {
         code: (len(some), sum(task.payment for task in some)) for code, some in missed.items()
     }
     worths = [one["worth_wei"] for one in answer["reasons"]]
     assert worths == sorted(worths, reverse=True)
-    assert answer["missed"]["worth_wei"] + answer["taken"]["worth_wei"] == answer["published"]["worth_wei"]
+    assert sum(answer[name]["worth_wei"] for name in ("missed", "taken", "withdrawn")) == sums(seen)["worth_wei"]
     lowest = min(task.payment for task in missed["payment.below_floor"])
     assert reasons["payment.below_floor"]["settings"] == [f'admission.min_payment = "{coins(lowest)}"']
     least = min(3 + task.block % 9 for task in missed["time.too_short"])

@@ -18,6 +18,7 @@ from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.domain.verdict import Ruling
 from ogpu_provider.domain.week import hours
 from ogpu_provider.scheduler.assessment import Assessment, AssessmentPolicy
+from ogpu_provider.scheduler.breakers import BreakerPolicy
 from ogpu_provider.scheduler.competition import Competition
 from ogpu_provider.scheduler.course import Course
 from ogpu_provider.scheduler.line import LinePolicy
@@ -25,6 +26,7 @@ from ogpu_provider.scheduler.price import Tariff, Terms
 from ogpu_provider.scheduler.replay import Plan, Replay
 from ogpu_provider.scheduler.requirements import SlotLimits
 from ogpu_provider.scheduler.rules import AdmissionPolicy
+from ogpu_provider.scheduler.runs import Run
 from ogpu_provider.scheduler.seats import Stand
 
 BEGIN = 1_700_000_000
@@ -58,7 +60,7 @@ def replayed(
     tasks: Sequence[PastTask], stands: dict[Address, Stand], judged: AssessmentPolicy | None = None, **changes: object
 ) -> Replay:
     plan = replace(Plan(host(), AdmissionPolicy(), Course(), stands), **changes)  # type: ignore[arg-type]
-    replay = Replay(plan, Assessment(judged or AssessmentPolicy(), Knowledge()), lambda _: RUN, BEGIN)
+    replay = Replay(plan, Assessment(judged or AssessmentPolicy(), Knowledge()), lambda _: Run(RUN), BEGIN)
     replay.arrive(tasks)
     replay.finish(BEGIN + 1000.0)
     return replay
@@ -174,7 +176,7 @@ def test_devices_change_hands_only_where_the_operator_lets_them() -> None:
 def test_a_run_longer_than_there_is_time_fails_and_costs_its_attempt() -> None:
     course = Course(attempt_gas=3, submit_gas=9)
     plan = Plan(host(), AdmissionPolicy(), course, {SOURCES[0]: cpu(SOURCES[0])})
-    replay = Replay(plan, Assessment(AssessmentPolicy(), Knowledge()), lambda _: 1000.0, BEGIN)
+    replay = Replay(plan, Assessment(AssessmentPolicy(), Knowledge()), lambda _: Run(1000.0), BEGIN)
     replay.arrive([task(1, 0, lasts=60)])
     replay.finish(BEGIN + 100)
     assert (replay.takings.all.failed.tasks, replay.takings.all.gas, replay.usage.slot_seconds) == (1, 3, 50.0)
@@ -186,6 +188,75 @@ def test_energy_and_rate_are_of_the_seconds_that_ran() -> None:
     books = replayed([task(1, 0)], {SOURCES[0]: cpu(SOURCES[0])}, judged=judged).takings.all
     assert books.energy == COIN // 100  # 10 kJ at 0.36 a kWh are 0.001 of money, and a coin costs 0.1
     assert (books.rate, books.net) == (10, COIN - books.energy)
+
+
+def by_hand(source: Address) -> Stand:
+    return Stand(params(source, DeliveryMethod.MANUAL_CONFIRMATION), Environment.CPU)
+
+
+def test_a_task_that_its_client_took_back_is_gone_if_no_attempt_of_ours_could_have_been_there_before() -> None:
+    course = Course(attempt_gas=3, submit_gas=9)
+
+    def taken_back(number: int, at: int, after: int) -> PastTask:
+        return replace(task(number, at), end=TaskStatus.CANCELED, ended_at=BEGIN + at + after)
+
+    tasks = [taken_back(1, 0, 2), taken_back(2, 100, 3), taken_back(3, 200, 500)]
+    stands = {SOURCES[0]: cpu(SOURCES[0])}
+    replay = replayed(tasks, stands, course=course)
+    books = replay.takings.all
+    assert (books.unpaid.tasks, books.paid.tasks) == (1, 2)  # a block takes 2 s; what was attempted stays
+    assert books.gas == 3 + (3 + 9) + (3 + 9)
+    assert replay.usage.slot_seconds == 2 + RUN + RUN
+    alone = replayed(tasks, stands, course=replace(course, competition=Competition(others=False)))
+    assert alone.takings.all.paid.tasks == 3
+
+
+def test_a_client_that_leaves_work_unpaid_is_left_alone_until_that_has_decayed() -> None:
+    """Three are known to be unpaid at 610, 710 and 810 s; what is published by then was taken before."""
+    never = [task(number, 10 + 100 * number) for number in range(3)]
+    confirmed = [
+        replace(task(10 + number, at), end=TaskStatus.FINALIZED, ended_at=BEGIN + at + 300)
+        for number, at in enumerate((809, 810, 1800, 2610, 2611))
+    ]
+    judged = AssessmentPolicy(breakers=BreakerPolicy(limit=2.5, half_life=1500.0))
+    replay = replayed([*never, *confirmed], {SOURCES[0]: by_hand(SOURCES[0])}, judged=judged)
+    weight = [2.0 ** (-200 / 1500) + 2.0 ** (-100 / 1500) + 1]
+    weight += [weight[0] * 2.0 ** (-wait / 1500) for wait in (990, 1800)]
+    assert weight[0] > 2.5
+    assert weight[1] > 1.25 > weight[2]  # open until half of the limit
+    assert (codes(replay), replay.takings.all.unpaid.tasks) == ({"breaker.client": 2}, 3)
+    (group,) = replay.takings.declined.groups()
+    assert group.lines == ["breakers.limit = 3"]
+    off = replace(judged, breakers=BreakerPolicy(limit=0))
+    assert codes(replayed([*never, *confirmed], {SOURCES[0]: by_hand(SOURCES[0])}, judged=off)) == {}
+
+
+def test_runs_that_did_not_end_in_time_count_against_their_source_alone() -> None:
+    plan = Plan(host(), AdmissionPolicy(), Course(), {source: cpu(source) for source in SOURCES[:2]})
+    judged = AssessmentPolicy(breakers=BreakerPolicy(limit=1.5))
+    slow = SOURCES[0]
+    replay = Replay(
+        plan,
+        Assessment(judged, Knowledge()),
+        lambda one: Run(1000.0 if one.source == slow else RUN),
+        BEGIN,
+    )
+    replay.arrive([task(2 * n + place, 100 * n, source=SOURCES[place], lasts=60) for n in range(5) for place in (0, 1)])
+    replay.finish(BEGIN + 1000.0)
+    books = replay.takings.by_source
+    assert (books[slow].failed.tasks, books[slow].declined.tasks) == (2, 3)
+    assert codes(replay) == {"breaker.source": 3}
+    assert books[SOURCES[1]].paid.tasks == 5
+
+
+def test_what_waits_while_a_breaker_opens_is_refused_by_it() -> None:
+    """The run that fails is the last that its source is given: the one behind it looks when the slot is free."""
+    plan = Plan(host(), AdmissionPolicy(), Course(), {SOURCES[0]: gpu(SOURCES[0])})
+    judged = AssessmentPolicy(breakers=BreakerPolicy(limit=1.0))
+    replay = Replay(plan, Assessment(judged, Knowledge()), lambda _: Run(1000.0), BEGIN)
+    replay.arrive([task(1, 0, lasts=60), task(2, 1, lasts=5000)])
+    replay.finish(BEGIN + 1000.0)
+    assert (replay.takings.waited, codes(replay)) == (1, {"breaker.source": 1})
 
 
 TASKS = st.lists(
@@ -298,7 +369,7 @@ def test_the_same_past_gives_the_same_answer_whatever_the_portions() -> None:
     tasks = [task(number, number // 2, source=SOURCES[number % 3]) for number in range(200)]
     whole = replayed(tasks, STANDS)
     plan = Plan(host(), AdmissionPolicy(), Course(), STANDS)
-    bits = Replay(plan, Assessment(AssessmentPolicy(), Knowledge()), lambda _: RUN, BEGIN)
+    bits = Replay(plan, Assessment(AssessmentPolicy(), Knowledge()), lambda _: Run(RUN), BEGIN)
     for start in range(0, 200, 7):
         bits.arrive(tasks[start : start + 7])
     bits.finish(BEGIN + 1000.0)
@@ -308,7 +379,7 @@ def test_the_same_past_gives_the_same_answer_whatever_the_portions() -> None:
 def test_the_live_estimate_declines_what_the_learnt_run_does_not_fit() -> None:
     knowledge = Knowledge([Learnt(Key(Fact.RUN, SOURCES[0], ""), 1, 100.0, (100.0,))])
     plan = Plan(host(), AdmissionPolicy(), Course(), {SOURCES[0]: gpu(SOURCES[0])})
-    replay = Replay(plan, Assessment(AssessmentPolicy(), knowledge), lambda _: RUN, BEGIN)
+    replay = Replay(plan, Assessment(AssessmentPolicy(), knowledge), lambda _: Run(RUN), BEGIN)
     replay.arrive([task(1, 0, lasts=80), task(2, 0, lasts=200)])
     replay.finish(BEGIN + 1000.0)
     assert (codes(replay), replay.takings.all.paid.tasks) == ({"time.too_short": 1}, 1)
