@@ -61,7 +61,8 @@ class IntentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One effect on chain. `key` is unique for (chain, effect, subject): the same effect is never planned twice.
+    """One effect on chain. `key` is unique for (chain, effect, subject), and numbered where it was closed without its
+    effect and is planned again: the same effect is never planned twice at a time.
 
     `subject` is the task, source or account concerned. `deadline` (unix seconds): not sent for the first time after
     it. `value` in wei; only a deposit of the operator moves any.

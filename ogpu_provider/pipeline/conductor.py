@@ -23,7 +23,9 @@ from ogpu_provider.pipeline.driver import Driver
 from ogpu_provider.pipeline.live import LiveTasks
 from ogpu_provider.pipeline.patience import Retried, take_step
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.promises import made_good, oblige
 from ogpu_provider.pipeline.recovery import Row, decide
+from ogpu_provider.pipeline.reliance import by_another
 from ogpu_provider.pipeline.reversal import UNDONE
 from ogpu_provider.pipeline.stages import DECIDES
 from ogpu_provider.pipeline.standing import refused
@@ -111,6 +113,8 @@ class Conductor(LiveTasks):
     async def on_intent(self, row: IntentRow) -> None:
         """A transaction of ours came to its end. What succeeded was told by the logs; now it is deep enough."""
         self.nudge(row.intent.subject)
+        if row.intent.effect is Effect.ATTEMPT and by_another(row):
+            await self.apply(row.intent.subject, oblige)
         failed = row.state in (IntentState.REVERTED, IntentState.ABANDONED)
         if not failed or row.intent.effect not in (Effect.ATTEMPT, Effect.SUBMIT_RESPONSE):
             return
@@ -126,6 +130,9 @@ class Conductor(LiveTasks):
                 raise
             reason = Reason(UNDONE, "the task is not on the chain any more")  # nor was it some blocks ago
             return Transition(TaskState.FAILED, reasons=(reason,))
+        task = await self.row(row.intent.subject)
+        if task is not None and not task.state.over and await made_good(task, view, self._ports):
+            return None
         return refused(view, self._ports.chain.provider, row.intent.effect, self._ports.head.now(self._ports.clock))
 
     async def recover(self, address: Address) -> Row:

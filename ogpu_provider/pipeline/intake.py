@@ -23,7 +23,7 @@ from ogpu_provider.pipeline.concerns import serves
 from ogpu_provider.pipeline.conductor import Conductor, Outcome
 from ogpu_provider.pipeline.effects import Effects
 from ogpu_provider.pipeline.ports import Ports
-from ogpu_provider.pipeline.promises import Promises
+from ogpu_provider.pipeline.promises import Promises, oblige
 from ogpu_provider.pipeline.recovery import owed
 from ogpu_provider.pipeline.reversal import DISPROVED, UNDONE, again, reopened, undone, withdrawn
 from ogpu_provider.pipeline.sources import SourceKeeper
@@ -199,7 +199,7 @@ class Intake:
     async def _attempted(self, fact: facts.Attempted, block: Block, effects: Effects) -> list[Task]:
         """The master's or an agent's attempt on our behalf: work that we owe without having decided."""
         if await self._conductor.row(fact.task) is not None:
-            effects.on(fact.task, _oblige)
+            effects.on(fact.task, oblige)
             return []
         try:
             view = await self._ports.chain.standing(fact.task)
@@ -223,12 +223,6 @@ class Intake:
         if task.state in _EARLY and not paid:
             return _ended(TaskState.LOST, "lost.other_won", "another provider's response was first", block)
         return {"finalized_block": block} if task.finalized_block is None else None
-
-
-def _oblige(task: Task) -> Outcome:
-    if task.state is TaskState.DECLINED:
-        return Transition(TaskState.SEEN, {"obliged": True, "function": "", "expiry": 0})
-    return {"obliged": True} if task.state in _EARLY and not task.obliged else None
 
 
 def _response(task: Task, *, response: Address) -> Outcome:

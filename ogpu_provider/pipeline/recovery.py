@@ -4,8 +4,9 @@
     SEND      attempt or response     ours to do, time left        -           send it
               planned, not signed
     RESEND    signed or sent          its effect is not there      -           the same bytes again, dearer later
-    RENEW     attempted for us, and   that attempt is not there    -           attempt, if it is not there either once
-              nothing planned by us                                            the chain is longer than it was
+    RENEW     attempted for us, and   that attempt is not there    -           plan it (again), and a response that
+              nothing of ours is to                                            failed without it, if it is not there
+              be in a block                                                    once the chain is longer than it was
     RUN       attempted               ours, time left              -           call the container
     LISTEN    called, no result       ours, time left              up          wait, then call once more
     RESTART   called, no result       ours, time left              gone        bring it up, call once more; else fail
@@ -30,6 +31,7 @@ from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.pipeline.reliance import missing
 from ogpu_provider.pipeline.standing import ended, refused
 
 LISTEN_TIMES = 3.0
@@ -112,7 +114,9 @@ def _open(
     now: float,
 ) -> Decision:
     """The task is open on chain and not answered by us."""
-    for intent in intents:
+    if missing(task, view, intents, now):
+        return Decision(Row.RENEW)
+    for intent in {row.intent.effect: row for row in intents}.values():  # the last of each
         effect, state = intent.intent.effect, intent.state
         if effect is Effect.ATTEMPT and view.attempted_by_us:
             continue
@@ -122,19 +126,11 @@ def _open(
             return Decision(Row.SEND)
         if state.open:
             return Decision(Row.RESEND)
-    if broken(task, view, intents):
-        return Decision(Row.RENEW)
     if task.state is _S.EXECUTING and not result:
         return Decision(Row.LISTEN if up else Row.RESTART)
     if task.state in (_S.EXECUTING, _S.PRODUCED, _S.PINNED):
         return Decision(Row.PUBLISH)
     return Decision(Row.RESEND if task.state in (_S.SUBMITTED, _S.RESPONDED) else Row.RUN)
-
-
-def broken(task: Task, view: TaskView, intents: Sequence[IntentRow]) -> bool:
-    """Whether an attempt that another made for us is not on the chain, and we never meant to make one."""
-    ours = view.attempted_by_us or any(row.intent.effect is Effect.ATTEMPT for row in intents)
-    return task.obliged and not ours and task.state not in (_S.SUBMITTED, _S.RESPONDED)
 
 
 def _unheard(task: Task, view: TaskView, block: int) -> dict[str, object]:

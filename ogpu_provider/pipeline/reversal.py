@@ -4,7 +4,8 @@ row                                     its block is gone
 seen, not attempted                     declined (chain.undone); the same log in another block brings it back
 attempted and on                        goes on: its transactions decide, and the next look at the chain; an attempt
                                         that found no task at depth ends it (chain.undone), for good
-attempted by an agent, in that block    attempts for itself, unless the agent's comes back (announcements)
+attempted by an agent, in that block    attempts for itself, unless the agent's comes back (announcements); a response
+                                        that failed without it is submitted again (reliance)
 paid in that block                      waits to be paid again
 response in that block                  waits for its response again
 lost, canceled or expired by it         seen again, held against the chain before anything is done
@@ -41,7 +42,7 @@ def undone(
     if task.finalized_block is not None and task.finalized_block > above:
         changes["finalized_block"] = None
     if answered is None:
-        response = next((row for row in intents if row.intent.effect is Effect.SUBMIT_RESPONSE), None)
+        response = next((row for row in reversed(intents) if row.intent.effect is Effect.SUBMIT_RESPONSE), None)
         answered = (response.block_number if response else None) or 0
     if task.response and answered > above:
         changes["response"] = None
@@ -58,7 +59,7 @@ def withdrawn(task: Task, code: str, text: str) -> Transition | None:
 def reopened(task: Task, intents: Sequence[IntentRow]) -> Transition | None:
     """The end that the chain had put to it is gone. A response that the sender is done with is not sent twice."""
     submitted = [row for row in intents if row.intent.effect is Effect.SUBMIT_RESPONSE]
-    if task.state not in _ENDED_BY_CHAIN or any(not row.state.open for row in submitted):
+    if task.state not in _ENDED_BY_CHAIN or (submitted and not submitted[-1].state.open):
         return None
     promised = any(row.intent.effect is Effect.ATTEMPT and row.state not in _REFUSED for row in intents)
     return again(task, obliged=task.obliged or promised, finalized_block=None)

@@ -37,4 +37,4 @@ async def settle(task: Task, ports: Ports) -> Step:
 
 async def _our_response(task: Task, ports: Ports) -> IntentRow | None:
     rows = await ports.journal.intents_of(task.address)
-    return next((row for row in rows if row.intent.effect is Effect.SUBMIT_RESPONSE), None)
+    return next((row for row in reversed(rows) if row.intent.effect is Effect.SUBMIT_RESPONSE), None)

@@ -34,7 +34,9 @@ def view(
 
 
 def row(effect: Effect, state: IntentState) -> IntentRow:
-    return IntentRow(Intent(f"1:{effect}:{TASK}", effect, TASK, TASK, b"x"), state)
+    """Signed, where it is not only planned."""
+    nonce = None if state is T.PLANNED else (ATTEMPT, SUBMIT).index(effect)
+    return IntentRow(Intent(f"1:{effect}:{TASK}", effect, TASK, TASK, b"x"), state, nonce)
 
 
 def decided(
@@ -77,6 +79,23 @@ def test_renew_what_another_promised_for_us_and_is_not_on_the_chain(state: TaskS
     for ours in (T.PLANNED, T.SENT, T.CONFIRMED):
         planned = decided(state, view(), (ATTEMPT, ours), up=up, result=result, obliged=True)
         assert planned.row is not Row.RENEW, "the sender sees to it"
+
+
+def test_renew_what_failed_because_another_s_attempt_was_undone() -> None:
+    for sent in (T.SENT, T.CONFIRMED, T.REVERTED):
+        gone = decided(S.SUBMITTED, view(), (SUBMIT, sent), obliged=True)
+        assert gone == Decision(Row.RENEW), "the attempt, and a response that failed without it"
+    back = view(C.ATTEMPTED, ours=True)
+    assert decided(S.SUBMITTED, back, (SUBMIT, T.SENT), obliged=True) == Decision(Row.RESEND)
+    assert decided(S.SUBMITTED, back, (SUBMIT, T.REVERTED), obliged=True) == Decision(Row.RENEW)
+    late = decided(S.SUBMITTED, view(), (SUBMIT, T.REVERTED), obliged=True, now=float(EXPIRY))
+    assert late.row is Row.REFUSED
+
+
+def test_refused_is_told_by_the_last_that_was_planned_of_a_kind() -> None:
+    chain = view(C.ATTEMPTED, ours=True)
+    again = ((SUBMIT, T.REVERTED), (ATTEMPT, T.CONFIRMED), (SUBMIT, T.SENT))
+    assert decided(S.SUBMITTED, chain, *again) == Decision(Row.RESEND)
 
 
 @pytest.mark.parametrize("attempt", [T.SENT, T.MINED, T.CONFIRMED, T.REVERTED, T.ABANDONED])
