@@ -105,16 +105,21 @@ def took(tasks: list[Item]) -> list[int]:
     return both[-100:]
 
 
+def runs_of(task: Item, seen: list[int], terms: dict[str, Any]) -> list[int]:
+    """What is known of how long it takes: of its function, else of its source here, else of the chain."""
+    learnt = terms["learnt"]
+    return learnt.get(terms["asked"].get(task.address)) or [run for runs in learnt.values() for run in runs] or seen
+
+
 def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any]) -> Bill:
     """One source's tasks through `terms["servers"]` equal places, second by second.
 
     `terms`: floor (wei), least (seconds that must be left), margin, alone (nobody else answers), by_hand, gas (of
-    attempt and response), watts, kwh and coin (money), breaker (limit and half-life in seconds, limit 0: none). What is
-    declined goes into `reasons`. The source has a client of its own.
+    attempt and response), watts, kwh and coin (money), breaker (limit and half-life in seconds, limit 0: none), learnt
+    (seconds of runs here, by function), asked (functions, by task). What is declined goes into `reasons`. The source
+    has a client of its own.
     """
     seen = took(tasks)
-    usual = sorted(seen)[math.ceil(0.9 * len(seen)) - 1] + PIN_S + CHAIN_S
-    cost = sum(terms["gas"]) + _energy(usual - PIN_S - CHAIN_S, terms)
     ends: list[float] = []
     waiting: list[Item] = []
     made, coming = Bill(), list(tasks)
@@ -123,14 +128,22 @@ def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any
         reasons.setdefault(code, []).append(task)
 
     def start(task: Item, now: float) -> None:
-        run = median(seen) if task.responded is None or task.attempted is None else task.responded - task.attempted
+        run = median(runs_of(task, seen, terms))
+        if not terms["learnt"] and task.responded is not None and task.attempted is not None:
+            run = task.responded - task.attempted
         ends.append(_run(task, now, run, _rival(task, terms), terms, made))
+
+    def usual(task: Item) -> float:
+        known = runs_of(task, seen, terms)
+        return sorted(known)[math.ceil(0.9 * len(known)) - 1] + PIN_S + CHAIN_S
 
     def turn(task: Item, now: float) -> tuple[int, float]:
         """Who waited for a minute goes first; then what brings most a second, halved every 30 s of waiting."""
         if now - task.at >= 60:
             return 0, task.at
-        worth = (task.payment - cost) / max(1.0, usual)
+        takes = usual(task)
+        cost = sum(terms["gas"]) + _energy(takes - PIN_S - CHAIN_S, terms)
+        worth = (task.payment - cost) / max(1.0, takes)
         return 1, -worth if terms["by_hand"] or worth <= 0 else -worth * 2 ** (-(now - task.at) / 30)
 
     while coming or waiting or ends:
@@ -143,7 +156,7 @@ def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any
             while waiting and len(ends) < terms["servers"]:
                 task = min(waiting, key=lambda one: turn(one, now))
                 waiting.remove(task)
-                if task.expiry - now < usual + terms["least"]:
+                if task.expiry - now < usual(task) + terms["least"]:
                     declined("capacity.none", task)
                 elif code := _left_alone(made, now, terms):
                     declined(code, task)
@@ -151,7 +164,7 @@ def bill(tasks: list[Item], reasons: dict[str, list[Item]], terms: dict[str, Any
                     start(task, now)
         while coming and coming[0].at <= now:
             task = coming.pop(0)
-            if task.expiry - now < usual + terms["least"]:
+            if task.expiry - now < usual(task) + terms["least"]:
                 declined("time.too_short", task)
             elif task.payment < terms["floor"]:
                 declined("payment.below_floor", task)

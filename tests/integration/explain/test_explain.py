@@ -70,6 +70,12 @@ class Host:
         file.write_text(policy)
         return self("simulate", "--since", "1d", "--policy", str(file), "--host", str(self.machine), *more)
 
+    def coin_file(self, price: str) -> str:
+        """The setting for a file that holds this price."""
+        file = self.folder / "price"
+        file.write_text(f"{price}\n")
+        return f'coin_price_file = "{file}"\n'
+
     def offline(self, *words: str) -> Any:
         """With the node's address gone."""
         self.config.write_text(self.config.read_text().replace(self.net.url, "http://127.0.0.1:9"))
@@ -125,6 +131,8 @@ TERMS: dict[str, Any] = {
     "kwh": "0",
     "coin": "1",
     "breaker": (0, 1),
+    "learnt": {},
+    "asked": {},
 }
 
 
@@ -156,6 +164,57 @@ def test_simulate_comes_to_the_same_sums_under_several_policies(
     assert answer["slots"]["busy_s"] == sum(one.busy for one in whole)
     assert answer["gas_known"] is True
     assert all(0 < card["share"] <= 1 for card in answer["cards"])
+
+
+RUNS = {"quick": [2, 4, 3, 3], "slow": [27, 25, 31]}
+"""Whole seconds, and so are the medians: of functions, and of all together."""
+
+
+async def keep_runs(folder: Path, net: PastNet, asked: dict[str, str], seen: list[Item]) -> None:
+    """As a daemon leaves it that has read what some tasks asked for, and run some."""
+    await keep_gas(folder, net.us.address)
+    path = folder / "data" / "provider.db"
+    store = await SqliteStore.open(path, chain_id=TESTNET_CHAIN_ID, provider=Address(net.us.address))
+    runs = [
+        Learnt(Key(Fact.RUN, Address(net.first), name), len(took), max(took), tuple(map(float, took)))
+        for name, took in RUNS.items()
+    ]
+    await store.keep_learnt(runs)
+    rows = [
+        Task(Address(one.address), Address(one.source), TaskState.SEEN, one.block, float(one.at), function=name)
+        for one in seen
+        if (name := asked.get(one.address))
+    ]
+    name = Hash("0x" + "ab" * 32)
+    await store.insert(rows, Block(seen[-1].block, name, name, 1))
+    await store.close()
+
+
+def test_simulate_here_takes_a_task_to_run_as_its_function_does_where_the_journal_knows_it(
+    host: Host, net: PastNet, seen: list[Item]
+) -> None:
+    first = of(seen, net.first)
+    names = ("quick", "slow", "never ran here", "")
+    asked = {task.address: names[place % 4] for place, task in enumerate(first) if names[place % 4]}
+    asyncio.run(keep_runs(host.folder, net, asked, seen))
+    host.config.write_text(
+        host.config.read_text() + f'[price]\nper_kwh = "0.29"\nwatts = 410\n{host.coin_file("0.031")}'
+    )
+    policy = host.folder / "policy.toml"
+    policy.write_text("[admission]\nslots_per_source = 4\n[runtime]\n")
+    answer = host("simulate", "--since", "1d", "--policy", str(policy))
+    terms = TERMS | {"by_hand": False, "gas": (ATTEMPT, SUBMIT), "servers": 4}
+    terms |= {"learnt": RUNS, "asked": asked, "watts": 410, "kwh": "0.29", "coin": "0.031"}
+    reasons: dict[str, list[Item]] = {}
+    made = bill(first, reasons, terms)
+    (told,) = (one for one in answer["sources"] if one["source"] == net.first)
+    same(told, made)
+    assert told["declined"]["tasks"] == sum(map(len, reasons.values())) > 0
+    assert made.paid > 0
+    by_function = sum(name in RUNS for name in asked.values())
+    assert answer["runs"]["function"] == by_function
+    assert answer["runs"]["source"] == len(first) - by_function
+    assert answer["coin_price"] == 0.031
 
 
 def same(told: dict[str, Any], made: Bill) -> None:
