@@ -16,12 +16,15 @@ async def together(pieces: Iterable[Coroutine[Any, Any, object]]) -> None:
 
 
 def begin(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-    """As a task of the group. Work that comes when the group is ending is closed: RuntimeError."""
+    """As a task of the group. Work that comes when the group is ending is closed, and whoever brought it is canceled.
+
+    CancelledError, because the group ends for a reason of its own, which no other error is to hide.
+    """
     try:
         return group.create_task(work, name=name)
-    except RuntimeError:
+    except RuntimeError as error:
         work.close()
-        raise
+        raise asyncio.CancelledError(f"{name}: {error}") from None
 
 
 def first_of(errors: BaseExceptionGroup[E]) -> E:

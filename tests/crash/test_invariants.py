@@ -206,7 +206,7 @@ class Provider(RuleBasedStateMachine):
                     await self.living.deliver(*self.history[self.delivered])
                     self.delivered += 1
                     continue
-            except ProviderError:
+            except (ProviderError, asyncio.CancelledError):  # the latter: it was dying
                 pass
             await self._stop()
             await self._start()
