@@ -8,7 +8,14 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = ("tests/e2e/", "tests/integration/onboarding/")
-SLOWEST = ("tests/integration/onboarding/", "tests/crash/", "tests/e2e/", "tests/faults/", "tests/integration/")
+SLOWEST = (
+    "tests/unit/test_mutants.py",  # four minutes, and most of them waiting
+    "tests/integration/onboarding/",
+    "tests/crash/",
+    "tests/e2e/",
+    "tests/faults/",
+    "tests/integration/",
+)
 
 
 def lane(nodeid: str) -> str:
