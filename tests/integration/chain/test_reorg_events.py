@@ -12,6 +12,7 @@ from typing import get_args
 
 import pytest
 
+from ogpu_provider.chain.fees import GWEI, FeeCaps
 from ogpu_provider.devnet.deployment import COIN
 from ogpu_provider.domain import facts
 from ogpu_provider.domain.facts import Fact
@@ -19,6 +20,7 @@ from ogpu_provider.domain.intent import IntentState
 from ogpu_provider.domain.source import SourceState
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
+from ogpu_provider.pipeline.reliance import by_another
 from tests.integration.chain.host import Host, a_host
 from tests.integration.chain.path import LONG, OTHER_URL, SOURCE_URL, Path, a_path
 from tests.integration.devnet.conftest import MANUAL, Terms
@@ -365,3 +367,48 @@ async def test_a_promise_of_an_agent_that_is_undone_while_the_daemon_is_down_is_
             assert outside.runtime.deliver is not None
             await outside.runtime.deliver(source, task, b"{}")
         await kept_by_ourselves(path, source, task, depth)
+
+
+async def answered_on_an_agents_word(path: Path, source: Address) -> Address:
+    """Our attempt was too dear to be signed, the agent's was seen meanwhile; our response is in the newest block."""
+    network, stage, rpc = path.host.network, Stage(path, source), path.host.rpc
+    await rpc.call("anvil_setNextBlockBaseFeePerGas", hex(2 * FeeCaps().absolute))
+    await path.mine()  # each block after it is an eighth cheaper at most
+    task = Address(await network.task(source, COIN // 100, LONG))
+    await path.until(stage.state(task, TaskState.EXECUTING), "it is at work")
+    await network.attempt(task, network.provider, by=network.agent)
+    attempt = path.host.chain.intent_attempt(task, 0, 0.0)
+    assert by_another(await path.host.until(attempt, lambda row: not row.state.open))
+    await rpc.call("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+    await path.mine()
+    assert path.outside.runtime.deliver is not None
+    await path.outside.runtime.deliver(source, task, b"{}")
+    submit = path.host.chain.intent_submit(task, "", 0, 0.0)
+    await path.host.until(submit, lambda row: row.state is IntentState.SENT)
+    await path.mine()
+    await path.host.until(submit, lambda row: row.state is IntentState.MINED)
+    return task
+
+
+@pytest.mark.parametrize("down", [False, True])
+async def test_ours_that_was_left_to_an_agent_is_made_when_that_one_is_undone_with_our_response(
+    host: Host, down: bool
+) -> None:
+    async with a_path(host) as path:
+        source = await path.source()
+        path.answers(source, False)
+        await path.registered(source)
+        await path.ready(source)
+        await path.mine(DEEP)
+        task = await answered_on_an_agents_word(path, source)
+        outside, settled = path.outside, "it is paid"
+        if not down:
+            await host.rpc.call("anvil_reorg", 3, [])
+            await path.until(Stage(path, source).state(task, TaskState.SETTLED), settled, blocks=1)
+    if down:
+        await host.rpc.call("anvil_reorg", 3, [])
+        assert await host.logged(task) == ["TaskPublished"]
+        async with a_path(host, outside=outside) as path:
+            await path.until(Stage(path, source).state(task, TaskState.SETTLED), settled, blocks=1)
+    seen = await host.logged(task)
+    assert (seen.count("Attempted"), seen.count("ResponseSubmitted")) == (1, 1)
