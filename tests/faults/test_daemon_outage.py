@@ -11,21 +11,15 @@ from typing import Any
 
 import pytest
 
-from ogpu_provider.devnet import accounts
-from ogpu_provider.devnet.deployment import pair_and_fund
 from ogpu_provider.devnet.engine import remove_instance
-from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.provider_process import ProviderProcess
-from ogpu_provider.devnet.publishing import publish_sample
-from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import others
-from tests.auditing import Auditor
-from tests.e2e.world import World
 from tests.faults.lies import Fault
 from tests.faults.proxy import Proxy
-from tests.waiting import open_when_there, sources_ready, until
+from tests.faults.scene import Scene
+from tests.waiting import until
 
 INSTANCE = f"outage-{os.getpid()}"
 pytestmark = [pytest.mark.devnet, pytest.mark.docker, pytest.mark.timeout(600)]
@@ -77,42 +71,18 @@ async def one_is_enough(daemon: ProviderProcess) -> None:
 
 
 async def test_a_daemon_outlives_all_of_its_endpoints(tmp_path: Path, stack: AsyncExitStack) -> None:
-    network = await stack.enter_async_context(LocalNetwork(tmp_path / "network"))
-    made = network.describe()
-    ends = [await stack.enter_async_context(Proxy(made["rpc_url"], seed=seed)) for seed in (1, 2)]
-    await pair_and_fund(network.node.rpc_url, network.deployment)
-    key = accounts.role("client").private_key
-    client = await stack.enter_async_context(SdkClient(made["rpc_url"], made["pin_url"] + "/file/create", key))
-    source = Address(await publish_sample(network, client, "multiply"))
+    scene = await Scene.open(stack, tmp_path / "network")
+    ends = [await scene.proxy(seed) for seed in (1, 2)]
     for end in ends:
         await end.arm(Fault.REFUSE)
-    daemon = ProviderProcess(
-        tmp_path,
-        {**made, "rpc_url": ends[0].url, "ws_url": ends[0].ws_url},
-        accounts.role("provider").private_key,
-        {
-            "network": {"rpc_urls": [ends[1].url, ends[1].ws_url]},
-            "admission": {"min_payment": "0.005", "min_time_left": 5.0, "cpu_slots": 3},
-            "runtime": {"instance": INSTANCE},
-        },
-    )
-    await stack.enter_async_context(daemon)
-    auditor = Auditor(
-        network.node.rpc_url,
-        network.deployment.nexus,
-        accounts.role("provider"),
-        instance=INSTANCE,
-        gateway=made["gateway_url"],
-        outputs=[daemon.log],
-    )
-    await stack.enter_async_context(auditor)
-    reader = await open_when_there(daemon)
-    stack.push_async_callback(reader.close)
+    others_way = {"rpc_urls": [ends[1].url, ends[1].ws_url]}
+    daemon = await scene.daemon(tmp_path, INSTANCE, ends[0], network=others_way)
+    auditor = await scene.auditor(daemon, INSTANCE)
+    await scene.journal(daemon)
     await is_cut_off(daemon, *ends)
     for end in ends:
         await end.disarm()
-    await sources_ready(daemon, reader, {source})
-    world = World(network, client, daemon, {"multiply": source}, reader)
+    world = await scene.world(daemon)
 
     products: dict[str, object] = {await world.publish("multiply", "multiply", {"a": 6, "b": 7}): {"result": 42}}
     for number, fault in enumerate((Fault.REFUSE, Fault.FAIL, Fault.HANG)):

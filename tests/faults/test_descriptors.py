@@ -14,20 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ogpu_provider.devnet import accounts
-from ogpu_provider.devnet.deployment import pair_and_fund
 from ogpu_provider.devnet.engine import remove_instance
-from ogpu_provider.devnet.network import LocalNetwork
 from ogpu_provider.devnet.provider_process import ProviderProcess
-from ogpu_provider.devnet.publishing import publish_sample
-from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import others
-from tests.auditing import Auditor
-from tests.e2e.world import World
-from tests.faults.proxy import Proxy
-from tests.waiting import open_when_there, sources_ready, until
+from tests.faults.scene import Scene
+from tests.waiting import until
 
 INSTANCE = f"descriptors-{os.getpid()}"
 pytestmark = [pytest.mark.devnet, pytest.mark.docker, pytest.mark.timeout(600)]
@@ -69,36 +62,11 @@ async def status(daemon: ProviderProcess) -> int:
 
 
 async def test_a_daemon_outlives_that_it_has_no_descriptor_left(tmp_path: Path, stack: AsyncExitStack) -> None:
-    network = await stack.enter_async_context(LocalNetwork(tmp_path / "network", block_time=0.5))
-    made = network.describe()
-    way = await stack.enter_async_context(Proxy(made["rpc_url"]))
-    await pair_and_fund(network.node.rpc_url, network.deployment)
-    key = accounts.role("client").private_key
-    client = await stack.enter_async_context(SdkClient(made["rpc_url"], made["pin_url"] + "/file/create", key))
-    source = Address(await publish_sample(network, client, "multiply"))
-    daemon = ProviderProcess(
-        tmp_path,
-        {**made, "rpc_url": way.url, "ws_url": way.ws_url},
-        accounts.role("provider").private_key,
-        {
-            "admission": {"min_payment": "0.005", "min_time_left": 5.0, "cpu_slots": 8, "slots_per_source": 8},
-            "runtime": {"instance": INSTANCE},
-        },
-    )
-    await stack.enter_async_context(daemon)
-    auditor = Auditor(
-        network.node.rpc_url,
-        network.deployment.nexus,
-        accounts.role("provider"),
-        instance=INSTANCE,
-        gateway=made["gateway_url"],
-        outputs=[daemon.log],
-    )
-    await stack.enter_async_context(auditor)
-    reader = await open_when_there(daemon)
-    stack.push_async_callback(reader.close)
-    await sources_ready(daemon, reader, {source})
-    world = World(network, client, daemon, {"multiply": source}, reader)
+    scene = await Scene.open(stack, tmp_path / "network", block_time=0.5)
+    way = await scene.proxy()
+    daemon = await scene.daemon(tmp_path, INSTANCE, way, slots=8)
+    auditor = await scene.auditor(daemon, INSTANCE)
+    world = await scene.world(daemon)
     products: dict[str, object] = {}
 
     async def published(number: int) -> None:
@@ -129,4 +97,4 @@ async def test_a_daemon_outlives_that_it_has_no_descriptor_left(tmp_path: Path, 
     verdict = await auditor.verdict(products)
     assert verdict.broken == {}
     assert set(verdict.responses) == {task.lower() for task in products}
-    assert await reader.integrity_check() == []
+    assert await world.reader.integrity_check() == []

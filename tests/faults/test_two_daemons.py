@@ -6,27 +6,17 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ogpu_provider.devnet import accounts
-from ogpu_provider.devnet.deployment import pair_and_fund
 from ogpu_provider.devnet.engine import remove_instance
-from ogpu_provider.devnet.network import LocalNetwork
-from ogpu_provider.devnet.provider_process import ProviderProcess
-from ogpu_provider.devnet.publishing import publish_sample
-from ogpu_provider.devnet.sdk import SdkClient
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import others
-from tests.auditing import Auditor
-from tests.e2e.world import World
-from tests.faults.proxy import Proxy
-from tests.waiting import open_when_there, sources_ready, until
+from tests.faults.scene import Scene
+from tests.waiting import until
 
 FIRST, TWIN = (f"{name}-{os.getpid()}" for name in ("twins-a", "twins-b"))
-PROVIDER = accounts.role("provider")
 pytestmark = [pytest.mark.devnet, pytest.mark.docker, pytest.mark.timeout(600)]
 
 
@@ -36,14 +26,6 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield opened
     for instance in (FIRST, TWIN):
         await remove_instance(instance)
-
-
-def daemon_in(folder: Path, made: dict[str, Any], instance: str) -> ProviderProcess:
-    folder.mkdir(exist_ok=True)
-    admission = {"min_payment": "0.005", "min_time_left": 5.0, "cpu_slots": 4, "slots_per_source": 4}
-    return ProviderProcess(
-        folder, made, PROVIDER.private_key, {"admission": admission, "runtime": {"instance": instance}}
-    )
 
 
 async def refused(config: Path) -> str:
@@ -59,32 +41,13 @@ async def refused(config: Path) -> str:
 
 
 async def test_of_two_daemons_one_ends_and_says_why(tmp_path: Path, stack: AsyncExitStack) -> None:
-    network = await stack.enter_async_context(LocalNetwork(tmp_path / "network", block_time=0.5))
-    made = network.describe()
-    other_way = await stack.enter_async_context(Proxy(made["rpc_url"]))
-    await pair_and_fund(network.node.rpc_url, network.deployment)
-    key = accounts.role("client").private_key
-    client = await stack.enter_async_context(SdkClient(made["rpc_url"], made["pin_url"] + "/file/create", key))
-    source = Address(await publish_sample(network, client, "multiply"))
-    first = daemon_in(tmp_path / "first", made, FIRST)
-    await stack.enter_async_context(first)
-    auditor = Auditor(
-        network.node.rpc_url,
-        network.deployment.nexus,
-        PROVIDER,
-        instance=FIRST,
-        gateway=made["gateway_url"],
-        outputs=[first.log],
-    )
-    await stack.enter_async_context(auditor)
-    reader = await open_when_there(first)
-    stack.push_async_callback(reader.close)
-    await sources_ready(first, reader, {source})
-    world = World(network, client, first, {"multiply": source}, reader)
+    scene = await Scene.open(stack, tmp_path / "network", block_time=0.5)
+    first = await scene.daemon(tmp_path / "first", FIRST)
+    auditor = await scene.auditor(first, FIRST)
+    world = await scene.world(first)
 
     assert "store.locked" in await refused(first.config)
-    twin = daemon_in(tmp_path / "twin", made, TWIN)
-    await stack.enter_async_context(twin)
+    twin = await scene.daemon(tmp_path / "twin", TWIN)
     await until(twin.died, 120, "the second daemon to end")
     assert twin.exit_code != 0
     assert "key.in_use" in twin.log.read_text()
@@ -96,11 +59,8 @@ async def test_of_two_daemons_one_ends_and_says_why(tmp_path: Path, stack: Async
     assert verdict.broken == {}
 
     # as another host, which this one's kernel does not know of
-    abroad = daemon_in(tmp_path / "twin", {**made, "rpc_url": other_way.url, "ws_url": other_way.ws_url}, TWIN)
-    await stack.enter_async_context(abroad)
-    there = await open_when_there(abroad)
-    stack.push_async_callback(there.close)
-    await sources_ready(abroad, there, {source})
+    abroad = await scene.daemon(tmp_path / "twin", TWIN, await scene.proxy())
+    await scene.world(abroad)
     tasks: list[Address] = []
 
     async def one_ended() -> bool:
