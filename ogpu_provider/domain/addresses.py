@@ -42,7 +42,10 @@ FORBIDDEN_V6 = tuple(
     )
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)
-_LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "arpa", "test", "invalid")
+_LOCAL_NAMES = (
+    *("localhost", "localdomain", "local", "internal", "intranet", "private", "lan", "home", "corp", "arpa", "onion"),
+    *("test", "invalid"),
+)
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
@@ -66,8 +69,9 @@ def is_public(address: str) -> bool:
 def may_be_public(host: str) -> bool:
     """Whether a host, as written (brackets allowed, no port), can lead to a public address at all.
 
-    False for private literals in any spelling, and for names that only this host or its network resolve. True says
-    nothing about what a name resolves to: whoever connects checks those addresses with `is_public`.
+    False for private literals in any spelling, and for names that only this host or its network resolve: those of one
+    word, and those below .local and the like. True says nothing about what a name resolves to: whoever connects checks
+    those addresses with `is_public`.
     """
     if host.startswith("[") and host.endswith("]"):
         return is_public(host[1:-1])
@@ -75,4 +79,4 @@ def may_be_public(host: str) -> bool:
     last = name.rpartition(".")[2]
     if _NUMBER.fullmatch(last):  # the URL Standard's rule for what is an IPv4 address
         return is_public(name)
-    return bool(name) and ":" not in name and last not in _LOCAL_NAMES
+    return "." in name.strip(".") and ":" not in name and last not in _LOCAL_NAMES

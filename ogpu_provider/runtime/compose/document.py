@@ -19,10 +19,14 @@ MAX_CHARACTERS = 2 * MAX_BYTES
 """Of all keys and values, aliases written out: a long text under many aliases is a bomb as well."""
 MAX_KEY = 200
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
+_DECEIVING = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff"
 )
-"""Control characters, and those that turn the direction of text: a person would read another file than we do."""
+"""Control characters, those that turn the direction of text, and those that nobody sees: a person would read another
+file than we do. The joiners U+200C and U+200D stay: there are languages that need them."""
+_UNPRINTABLE = re.compile(f"[{_DECEIVING}\r]")
+_HIDDEN = re.compile(f"[{_DECEIVING}]|\r(?!\n)")
 _NOT_TEXT = re.compile(r"(?i)true|false|null|~|[-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|0x[0-9a-f]+|0o[0-7]+|")
 """What YAML reads as something else than text where it is not quoted: as a key it has no one meaning."""
 _MERGE = "<<"
@@ -89,6 +93,20 @@ def parse(text: bytes, builder: "_Builder | None" = None) -> Mapping:
     return builder.root
 
 
+def hidden(text: bytes) -> tuple[Violation, ...]:
+    """What `parse` does not see: deceiving characters in comments, and line ends that few programs show as such."""
+    decoded = text.decode("utf-8", "replace").removeprefix("\ufeff")
+    found = _HIDDEN.search(decoded)
+    if found is None:
+        return ()
+    line = decoded.count("\n", 0, found.start()) + 1
+    return (Violation("compose.control_character", "", line, _shown(found[0])),)
+
+
+def _shown(character: str) -> str:
+    return f"the character U+{ord(character):04X}, which is not seen, or hides what stands there"
+
+
 @dataclass(slots=True)
 class _Open:
     """A collection whose end was not seen yet. `weight` is that of it with everything below, aliases written out."""
@@ -150,9 +168,10 @@ class _Builder:
             self._refuse_tag(event, line)
             weight = _Weight(1, len(event.value))
             self._count(weight, line)
-            if _UNPRINTABLE.search(event.value):
-                raise self._fault("compose.control_character", line, "a control character in a value")
             scalar = Scalar(event.value, event.style is None or event.style == "", line)
+            deceiving = _UNPRINTABLE.search(event.value)
+            if deceiving:
+                raise self._fault("compose.control_character", line, _shown(deceiving[0]), self._as_key(scalar))
             self._anchor(event.anchor, _Anchored(scalar, weight, 1))
             self._place(scalar, weight, 1, line)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
@@ -212,7 +231,7 @@ class _Builder:
             if not isinstance(key, Scalar) or (key.plain and _NOT_TEXT.fullmatch(key.text)):
                 raise self._fault("compose.key", line, "a key that is not text", key)
             if len(key.text) > MAX_KEY or not key.text.isprintable():
-                raise self._fault("compose.key", line, "a key that is too long, or has more than one line", key)
+                raise self._fault("compose.key", line, "a key that is too long, or not one line of plain text", key)
             if key.text == _MERGE and key.plain:
                 merged += self._merge_sources(value, line)
             elif key.text in own:
@@ -230,6 +249,10 @@ class _Builder:
         if len(mappings) != len(sources):
             raise self._fault("compose.alias", line, "<< takes mappings")
         return mappings
+
+    def _as_key(self, scalar: Scalar) -> Scalar | None:
+        """The scalar, where a mapping waits for a key."""
+        return scalar if self._stack and self._stack[-1].mapping and len(self._stack[-1].items) % 2 == 0 else None
 
     def _fault(self, code: str, line: int, message: str, key: Node | None = None) -> GateRefused:
         return _refused(code, message, line, self.path if key is None else _below(self.path, key))

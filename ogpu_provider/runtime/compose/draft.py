@@ -58,6 +58,11 @@ def must_be(wanted: bool, code: str, message: str) -> Reader:
     return reader
 
 
-def noted(message: str) -> Reader:
-    """A key whose value counts for nothing, because ours does."""
-    return lambda _draft, at: at.note(message)
+def noted(message: str, read: Callable[[Field], Any]) -> Reader:
+    """A key whose value counts for nothing, because ours does; of the right kind it has to be."""
+
+    def reader(_draft: Draft, at: Field) -> None:
+        read(at)
+        at.note(message)
+
+    return reader

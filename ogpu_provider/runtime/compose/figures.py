@@ -5,6 +5,10 @@ from ogpu_provider.runtime.compose.draft import Draft, Reader
 from ogpu_provider.runtime.compose.model import Gpu
 from ogpu_provider.runtime.compose.reader import Field
 
+_LEAST_MEMORY = 6 << 20
+_LEAST_CPUS = 0.01
+"""Below these an engine refuses to create the container."""
+
 
 def shm(draft: Draft, at: Field) -> None:
     """More than the limit is refused, not cut: programs that ask for it fail without it."""
@@ -13,7 +17,7 @@ def shm(draft: Draft, at: Field) -> None:
         return
     limit = draft.limits.shm
     if value <= 0:
-        _not_above_zero(at, value, limit)
+        _too_low(at, value, 1, limit)
     elif value > limit and at.waived("compose.shm_size", f"{value:g}; at most {limit:g}"):
         limit = draft.limits.memory
     draft.values["shm"] = min(value, limit)
@@ -22,19 +26,19 @@ def shm(draft: Draft, at: Field) -> None:
 def memory(draft: Draft, at: Field) -> None:
     value = at.parsed(quantities.size)
     if value is not None:
-        draft.values["memory"] = int(_lower(draft, at, "memory", value, draft.limits.memory))
+        draft.values["memory"] = int(_lower(draft, at, "memory", value, draft.limits.memory, _LEAST_MEMORY))
 
 
 def cpus(draft: Draft, at: Field) -> None:
     value = at.decimal()
     if value is not None:
-        draft.values["cpus"] = _lower(draft, at, "cpus", value, draft.limits.cpus)
+        draft.values["cpus"] = _lower(draft, at, "cpus", value, draft.limits.cpus, _LEAST_CPUS)
 
 
 def pids(draft: Draft, at: Field) -> None:
-    value = at.decimal()
+    value = at.number()
     if value is not None:
-        draft.values["pids"] = int(_lower(draft, at, "pids", value, draft.limits.pids))
+        draft.values["pids"] = int(_lower(draft, at, "pids", value, draft.limits.pids, 1))
 
 
 def one(_draft: Draft, at: Field) -> None:
@@ -62,6 +66,10 @@ def deploy(draft: Draft, at: Field) -> None:
             case "replicas":
                 one(draft, value)
             case "restart_policy":
+                for part, figure in value.entries():
+                    if part not in ("condition", "delay", "max_attempts", "window"):
+                        figure.refuse("compose.unknown_key", "not part of a restart policy")
+                    figure.text()
                 value.note("restarts follow restart:, not deploy")
             case _:
                 value.refuse("compose.deploy", f"deploy.{key[:40]} is for clusters")
@@ -79,7 +87,7 @@ def _resources(draft: Draft, at: Field) -> None:
                 value.refuse("compose.unknown_key", f"not part of {part}")
             elif part == "limits":
                 _LIMITS[key](draft, value)
-            else:
+            elif value.text() is not None:
                 value.note("memory and processors are limited, not reserved")
 
 
@@ -89,18 +97,18 @@ def _need(draft: Draft, at: Field, need: devices.Need) -> None:
     draft.gpu = devices.merge(draft.gpu, need)
 
 
-def _lower(draft: Draft, at: Field, name: str, value: float, limit: float) -> float:
+def _lower(draft: Draft, at: Field, name: str, value: float, limit: float, least: float) -> float:
     """The lowest of this figure, ours, and one that the author gave elsewhere."""
-    if value <= 0:
-        _not_above_zero(at, value, limit)
+    if value < least:
+        _too_low(at, value, least, limit)
     elif value > limit:
         at.note(f"{limit:g}, which is the most that is given")
     before: float | None = draft.values.get(name)
     return min(value, limit) if before is None else min(value, limit, before)
 
 
-def _not_above_zero(at: Field, value: float, limit: float) -> None:
-    at.refuse("compose.figure", f"{value:g}; above 0 and at most {limit:g}")
+def _too_low(at: Field, value: float, least: float, limit: float) -> None:
+    at.refuse("compose.figure", f"{value:.12g}; at least {least:.12g} and at most {limit:.12g}")
 
 
 _LIMITS: dict[str, Reader] = {"memory": memory, "cpus": cpus, "pids": pids}

@@ -6,10 +6,11 @@ file shows (one service to call, volumes declared, devices that fit the environm
 
 import hashlib
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from ogpu_provider.domain.source import Environment
-from ogpu_provider.runtime.compose.document import parse
+from ogpu_provider.runtime.compose.document import hidden, parse
 from ogpu_provider.runtime.compose.draft import NAME
 from ogpu_provider.runtime.compose.interpolation import Variables, interpolate
 from ogpu_provider.runtime.compose.model import SERVICE_PORT, Bind, Gpu, Project, Service, Tmpfs, Volume
@@ -46,8 +47,8 @@ def inspect(
         return None, (), refused.violations
     known = dict(variables.known())
     root, faults = interpolate(root, known)
-    found = Findings(violations=list(faults), waived=waived)
-    project = _project(Field(root, "", found), environment, limits, known)
+    found = Findings(violations=[*faults, *hidden(text)], waived=waived)
+    project = _project(Field(root, "", found, root.line), environment, limits, known)
     violations = tuple(sorted(found.violations, key=lambda violation: violation.line))
     return None if violations else project, tuple(found.differences), violations
 
@@ -110,6 +111,8 @@ def _services(field: Field, limits: Limits, known: dict[str, str]) -> list[Servi
         if not NAME.fullmatch(name):
             value.refuse("compose.type", f"{name[:60]!r} is not a service's name")
             continue
+        if name.lower() in {service.name.lower() for service in services}:
+            value.refuse("compose.service_name", f"{name[:60]!r} differs from another service's name by case alone")
         if leads_elsewhere(name):
             value.refuse("compose.service_name", f"{name[:60]!r} is a host's name, not a service's")
         service = read_service(name, value, limits, known)
@@ -129,14 +132,23 @@ def _volumes(field: Field) -> tuple[str, ...]:
                 continue
             if key == "labels":
                 labels(value)
-            elif not (key == "driver_opts" and value.is_mapping and not list(value.entries())):
+            elif not _says_nothing(key, value):
                 value.refuse("compose.volume", f"{key[:40]} can lead to the host's files or another project's")
     return tuple(names)
+
+
+def _says_nothing(key: str, value: Field) -> bool:
+    """What tools write out although it is so without it."""
+    if key == "driver_opts":
+        return value.is_mapping and not list(value.entries())
+    return key == "external" and not value.is_mapping and value.text() == "false"
 
 
 def _networks(field: Field) -> tuple[str, ...]:
     names = []
     for name, options in field.entries():
+        if not NAME.fullmatch(name):
+            options.refuse("compose.type", f"{name[:60]!r} is not a network's name")
         names.append(name)
         options.note("the project has one bridge of its own")
         for key, value in options.entries():
@@ -147,6 +159,8 @@ def _networks(field: Field) -> tuple[str, ...]:
                 continue
             if key in ("internal", "enable_ipv6"):
                 value.flag()
+                continue
+            if _says_nothing(key, value):
                 continue
             value.refuse("compose.network", f"{key[:40]}: networks are the project's own bridge, nothing else")
     return tuple(names)
@@ -160,7 +174,7 @@ def _whole(
     environment: Environment,
     limits: Limits,
 ) -> Project:
-    started = tuple(service for service in services if not service.optional)
+    started = _started(services)
     _references(field, started, volumes, networks)
     used = list(dict.fromkeys(volume.name for service in started for volume in service.volumes))
     every = field.part("services")
@@ -186,6 +200,18 @@ def _whole(
     return Project(started, tuple(used), targets[0] if targets else "", needed)
 
 
+def _started(services: tuple[Service, ...]) -> tuple[Service, ...]:
+    """Without those behind a profile, and without the wish to wait for one of them where it need not be there."""
+    names = {service.name for service in services if not service.optional}
+    return tuple(
+        replace(
+            service, depends_on=tuple(each for each in service.depends_on if each.required or each.service in names)
+        )
+        for service in services
+        if not service.optional
+    )
+
+
 def _ports(field: Field, services: list[Service], limits: Limits, known: dict[str, str]) -> None:
     """Fixed ports of the host. That of the callback is ours: whoever held it would get others' results."""
     fixed = [port for service in services if not service.optional for port in service.ports if port.host is not None]
@@ -208,19 +234,32 @@ def _references(
             if dependency.service not in names:
                 text = f"depends on {dependency.service[:60]!r}, which is not run"
                 own.part("depends_on").refuse("compose.reference", text)
+        if service.name in _behind(service, services):
+            own.part("depends_on").refuse("compose.reference", "waits for itself", "break the circle of depends_on")
         for volume in service.volumes:
-            if volume.name not in volumes and not volume.name.startswith("anonymous_"):
+            if volume.name not in volumes and not volume.anonymous:
                 text = f"volume {volume.name[:60]!r} is not declared"
                 own.part("volumes").refuse("compose.reference", text, "declare it under volumes")
         for network in service.networks:
             if network not in networks:
                 text = f"network {network[:60]!r} is not declared"
                 own.part("networks").refuse("compose.reference", text)
-        others = names - {service.name}
+        others = {name.lower() for name in names - {service.name}}
         for key, taken in (("hostname", {service.hostname}), ("networks", set(service.aliases))):
-            if taken & others:
+            if {name.lower() for name in taken} & others:
                 own.part(key).refuse("compose.service_name", "takes the name of another service")
         mounts: tuple[Volume | Bind | Tmpfs, ...] = (*service.volumes, *service.binds, *service.tmpfs)
         targets = [mount.target for mount in mounts]
         if len(set(targets)) != len(targets):
             own.part("volumes", "tmpfs").refuse("compose.mount_twice", "mounts twice on the same path")
+
+
+def _behind(service: Service, services: tuple[Service, ...]) -> set[str]:
+    """Every service that has to be there before this one."""
+    waits = {each.name: {dependency.service for dependency in each.depends_on} for each in services}
+    found: set[str] = set()
+    ahead = waits[service.name]
+    while ahead:
+        found |= ahead
+        ahead = set[str]().union(*(waits.get(name, set()) for name in ahead)) - found
+    return found

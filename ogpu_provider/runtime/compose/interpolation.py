@@ -16,7 +16,8 @@ MAX_TEXT = 64 * 1024
 _MAX_NESTING = 8
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(
-    r"PRIVATE_?KEY|MNEMONIC|SEED_?PHRASE|PASSPHRASE|KEYSTORE|KEY_?PASSWORD|OGPU_WALLET|CREDENTIALS_DIRECTORY",
+    r"PRIV(?:ATE)?_?KEY|(?:SIGNER|PROVIDER|WALLET)_?(?:SECRET_?)?KEY|MNEMONIC|SEED_?PHRASE|PASSPHRASE|KEYSTORE"
+    r"|KEY_?PASSWORD|OGPU_WALLET|CREDENTIALS_DIRECTORY",
     re.IGNORECASE,
 )
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
@@ -61,8 +62,6 @@ def interpolate(root: Mapping, known: Map[str, str]) -> tuple[Mapping, tuple[Vio
 
     def walk(node: Node, path: str) -> Node:
         if isinstance(node, Scalar):
-            if "$" not in node.text:
-                return node
             try:
                 return Scalar(substitute(node.text, known), node.plain, node.line)
             except _Fault as fault:

@@ -16,17 +16,19 @@ def depends_on(draft: Draft, at: Field) -> None:
         found = [Dependency(name) for name in at.texts()]
     else:
         for name, options in at.entries():
-            condition = "service_started"
+            condition, required = "service_started", True
             for key, value in options.entries():
                 if key == "condition":
                     condition = value.text() or condition
                     if condition not in CONDITIONS:
                         value.refuse("compose.type", f"{condition[:40]!r} is not a condition")
-                elif key in ("restart", "required"):
+                elif key == "required":
+                    required = value.flag() is not False
+                elif key == "restart":
                     value.flag()
                 else:
                     value.refuse("compose.unknown_key", "not part of a dependency")
-            found.append(Dependency(name, condition))
+            found.append(Dependency(name, condition, required))
     draft.values["depends_on"] = tuple(found)
 
 
@@ -49,8 +51,9 @@ def healthcheck(draft: Draft, at: Field) -> None:
             off = bool(value.flag())
         else:
             value.refuse("compose.unknown_key", "not part of a healthcheck")
-    if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
-        at.refuse("compose.type", "a test starts with CMD, CMD-SHELL or NONE")
+    if test and (test[0] not in ("CMD", "CMD-SHELL", "NONE") or test in (("CMD",), ("CMD-SHELL",))):
+        remedy = 'write test: ["CMD", "program", "argument"], or the command as text'
+        at.part("test").refuse("compose.type", "a test starts with CMD, CMD-SHELL or NONE, and names a command", remedy)
     if off or test[:1] == ("NONE",):
         test = ()
     times["interval"] = max(times["interval"], 1.0)
@@ -59,15 +62,17 @@ def healthcheck(draft: Draft, at: Field) -> None:
 
 
 def restart(draft: Draft, at: Field) -> None:
-    policy, _, count = (at.text() or "no").partition(":")
+    policy, colon, count = (at.text() or "no").partition(":")
     most = draft.limits.retries
-    if policy == "always":
+    counted = count.isascii() and count.isdigit() and len(count) < 9
+    if colon and not (policy == "on-failure" and counted):
+        at.refuse("compose.type", f"{count[:40]!r} is not a number of restarts", "write on-failure:3")
+    elif policy == "always":
         at.refuse("compose.restart", "restart: always restarts a broken container for ever")
     elif policy == "unless-stopped":
         at.note("on-failure, at most 3 times")
         draft.values["retries"] = min(3, most)
     elif policy == "on-failure":
-        counted = count.isascii() and count.isdigit() and len(count) < 6
         draft.values["retries"] = min(int(count), most) if counted else most
     elif policy not in ("no", "false"):
         at.refuse("compose.type", f"{policy[:40]!r} is not a restart policy")

@@ -28,11 +28,12 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A named volume of the project, mounted."""
+    """A volume of the project, mounted. `anonymous`: the name is ours, for the author gave none."""
 
     name: str
     target: str
     read_only: bool = False
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Healthcheck:
 class Dependency:
     service: str
     condition: str = "service_started"
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)

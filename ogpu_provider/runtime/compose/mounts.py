@@ -1,5 +1,6 @@
 """Volumes and tmpfs of a service: named volumes of the project, and memory with a size. Never the host's files."""
 
+import hashlib
 import re
 from pathlib import PurePosixPath
 
@@ -23,34 +24,36 @@ def volumes(field: Field, service: str, limits: Limits) -> tuple[_Mount, ...]:
 def tmpfs(field: Field, limits: Limits) -> tuple[Tmpfs, ...]:
     """`/path` or `/path:size=64m,mode=1777`; without a size it gets the most that is allowed."""
     found: list[Tmpfs] = []
-    for text in field.texts():
-        target, _, options = text.partition(":")
+    for item, text in field.each():
+        written, _, options = text.partition(":")
         size, mode = limits.tmpfs, ""
         for option in filter(None, options.split(",")):
             name, _, value = option.partition("=")
             if name == "size":
-                size = _size(field, value, limits)
+                size = _size(item, value, limits)
             elif name == "mode" and re.fullmatch(r"[0-7]{3,4}", value):
                 mode = value
             elif name not in ("rw", "noexec", "nosuid", "nodev"):
-                field.refuse("compose.type", f"the tmpfs option {option[:40]!r} is not known")
-        if check_target(field, target):
+                item.refuse("compose.type", f"the tmpfs option {option[:40]!r} is not known")
+        target = _target(item, written)
+        if target:
             found.append(Tmpfs(target, size, mode))
     return tuple(found)
 
 
-def check_target(field: Field, target: str) -> bool:
+def _target(field: Field, target: str) -> str:
+    """The path as the engine will say it; empty where nothing may be mounted on it."""
     path = PurePosixPath(target)
     bad = not path.is_absolute() or ".." in path.parts or str(path) == "/" or ":" in target or "," in target
     bad = bad or not target.isprintable()
     if bad or len(target) > 512:
         field.refuse("compose.type", f"{target[:80]!r} is not an absolute path below / to mount on")
-        return False
+        return ""
     clean = "/" + str(path).lstrip("/")
     if any(clean == root or clean.startswith(f"{root}/") for root in FORBIDDEN_TARGETS):
         field.refuse("compose.mount_target", f"{clean} in the container belongs to the engine")
-        return False
-    return True
+        return ""
+    return clean
 
 
 def _short(item: Field, service: str) -> Volume | Bind | None:
@@ -59,7 +62,8 @@ def _short(item: Field, service: str) -> Volume | Bind | None:
         return None
     parts = text.split(":")
     if len(parts) == 1 and text.startswith("/"):
-        return Volume(_anonymous(service, text), text) if check_target(item, text) else None
+        target = _target(item, text)
+        return Volume(_anonymous(service, target), target, anonymous=True) if target else None
     if len(parts) not in (2, 3) or _DRIVE.match(text):
         if _NAME.fullmatch(parts[0]) and not _DRIVE.match(text):
             item.refuse("compose.type", f"{text[:80]!r} is not name:target[:mode]")
@@ -71,7 +75,8 @@ def _short(item: Field, service: str) -> Volume | Bind | None:
         item.refuse("compose.mount_option", f"the mount option {', '.join(sorted(modes - _MODES))[:60]} is not given")
     if not _NAME.fullmatch(parts[0]):
         return _bind(item, parts[0], parts[1], read_only="ro" in modes)
-    return Volume(parts[0], parts[1], "ro" in modes) if check_target(item, parts[1]) else None
+    target = _target(item, parts[1])
+    return Volume(parts[0], target, "ro" in modes) if target else None
 
 
 def _bind(item: Field, source: str, target: str, *, read_only: bool) -> Bind | None:
@@ -82,7 +87,8 @@ def _bind(item: Field, source: str, target: str, *, read_only: bool) -> Bind | N
         item.refuse("compose.bind_mount", _HOST)
         return None
     given = item.waived("compose.bind_mount", f"the host's {source[:80]} is mounted")
-    return Bind(str(path), target, read_only) if check_target(item, target) and given else None
+    target = _target(item, target)
+    return Bind(str(path), target, read_only) if target and given else None
 
 
 def _long(item: Field, service: str, limits: Limits) -> _Mount | None:
@@ -113,14 +119,15 @@ def _long(item: Field, service: str, limits: Limits) -> _Mount | None:
     if kind not in ("volume", "tmpfs"):
         item.refuse("compose.mount_type", f"a mount of type {kind[:20]!r}: {_HOST}")
         return None
-    if not check_target(item, target):
+    target = _target(item, target)
+    if not target:
         return None
     if kind == "tmpfs":
         return Tmpfs(target, size, mode)
     if name and not _NAME.fullmatch(name):
         item.refuse("compose.bind_mount", _HOST)
         return None
-    return Volume(name or _anonymous(service, target), target, read_only)
+    return Volume(name or _anonymous(service, target), target, read_only, anonymous=not name)
 
 
 def _tmpfs_options(field: Field, limits: Limits) -> tuple[int, str]:
@@ -154,5 +161,6 @@ def _only(field: Field, *allowed: str) -> None:
 
 
 def _anonymous(service: str, target: str) -> str:
-    """A name for a volume that the author left nameless, so that it is kept and found again like the others."""
-    return f"anonymous_{service}_{re.sub(r'[^a-zA-Z0-9]+', '_', target).strip('_')}"[:60]
+    """A name for a volume that the author left nameless: the same at every start, another for every place."""
+    readable = re.sub(r"[^a-zA-Z0-9]+", "_", f"{service}_{target}").strip("_")[:40]
+    return f"anonymous_{readable}_{hashlib.sha256(f'{service} {target}'.encode()).hexdigest()[:12]}"

@@ -38,23 +38,22 @@ def network_mode(_draft: Draft, at: Field) -> None:
 
 def extra_hosts(_draft: Draft, at: Field) -> None:
     pairs = (
-        [(name, value.text() or "", value) for name, value in at.entries()]
+        [(value, (name, value.text() or "")) for name, value in at.entries()]
         if at.is_mapping
-        else [(*re.split(r"[:=]", item.text() or "", maxsplit=1), item) for item in at.items()]
+        else [(item, tuple(re.split(r"[:=]", item.text() or "", maxsplit=1))) for item in at.items()]
     )
-    for pair in pairs:
-        if pair[:-1] != (HOST_GATEWAY, "host-gateway"):
-            name = str(pair[0])[:60]
-            at.refuse("compose.extra_hosts", f"{name!r}: only {HOST_GATEWAY}:host-gateway is given")
+    for place, pair in pairs:
+        if pair != (HOST_GATEWAY, "host-gateway"):
+            place.refuse("compose.extra_hosts", f"{pair[0][:60]!r}: only {HOST_GATEWAY}:host-gateway is given")
 
 
 def _aliases(at: Field) -> list[str]:
     found = []
-    for alias in at.texts():
+    for place, alias in at.each():
         if not NAME.fullmatch(alias):
-            at.refuse("compose.type", f"{alias[:60]!r} is not an alias")
+            place.refuse("compose.type", f"{alias[:60]!r} is not an alias")
         elif leads_elsewhere(alias):
-            at.refuse("compose.service_name", f"{alias[:60]!r} is a host's name, not a service's")
+            place.refuse("compose.service_name", f"{alias[:60]!r} is a host's name, not a service's")
         else:
             found.append(alias)
     return found

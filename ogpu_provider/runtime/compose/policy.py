@@ -65,7 +65,10 @@ REFUSED_TOP: dict[str, str] = {
     "models": _CODE,
 }
 
-_CHOOSING = ("NVIDIA_", "AMD_VISIBLE_", "HABANA_VISIBLE_", "ASCEND_VISIBLE_", "ASCEND_RUNTIME_", "MTHREADS_VISIBLE_")
+_CHOOSING = (
+    *("NVIDIA_", "AMD_VISIBLE_", "HABANA_VISIBLE_", "ASCEND_VISIBLE_", "ASCEND_RUNTIME_", "MTHREADS_VISIBLE_"),
+    *("DOCKER_RESOURCE_", "CAMBRICON_VISIBLE_", "METAX_VISIBLE_", "ENFLAME_VISIBLE_", "IX_VISIBLE_", "QAIC_VISIBLE_"),
+)
 FORBIDDEN_LABELS = ("com.docker.", "io.docker.", "org.dockerproject.", "ogpu.", "desktop.docker.")
 HOST_GATEWAY = "host.docker.internal"
 LOG_DRIVERS = frozenset({"json-file", "local"})

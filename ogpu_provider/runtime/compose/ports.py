@@ -18,11 +18,14 @@ def ports(field: Field) -> tuple[Port, ...]:
 
 
 def expose(field: Field) -> tuple[str, ...]:
-    found = field.texts()
-    for text in found:
-        if not re.fullmatch(r"[0-9]{1,5}(?:/(?:tcp|udp))?", text):
-            field.refuse("compose.type", f"{text[:40]!r} is not a port")
-    return found
+    found = []
+    for item, text in field.each():
+        match = re.fullmatch(r"([1-9][0-9]{0,4})(?:/(?:tcp|udp))?", text)
+        if match and int(match[1]) < 65536:
+            found.append(text)
+        else:
+            item.refuse("compose.type", f"{text[:40]!r} is not a port")
+    return tuple(found)
 
 
 def _short(item: Field) -> Port | None:
@@ -31,7 +34,11 @@ def _short(item: Field) -> Port | None:
         return None
     match = _SHORT.fullmatch(text)
     if not match:
-        item.refuse("compose.type", f"{text[:60]!r} is not host:container; ranges are not given")
+        item.refuse(
+            "compose.type",
+            f"{text[:60]!r} is not host:container",
+            "write one port a line, like 8080:80; ranges are not given",
+        )
         return None
     host = int(match["host"]) if match["host"] else None
     return _checked(item, int(match["container"]), host, match["protocol"] or "tcp", match["ip"] or "")

@@ -1,5 +1,6 @@
 """Typed access to a tree: a wrong kind becomes a violation with its line, and reading goes on."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -11,6 +12,9 @@ from ogpu_provider.runtime.compose.violation import Difference, Violation
 T = TypeVar("T")
 _TRUE = frozenset({"true", "yes", "on", "y"})
 _FALSE = frozenset({"false", "no", "off", "n"})
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,16})")
+_DECIMAL = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)")
+"""Without leading zeros, which YAML 1.1 reads as another base."""
 
 
 @dataclass(slots=True)
@@ -27,10 +31,8 @@ class Field:
     node: Node
     path: str
     found: Findings
-
-    @property
-    def line(self) -> int:
-        return self.node.line
+    line: int
+    """Where its key stands, or the item itself."""
 
     @property
     def null(self) -> bool:
@@ -51,7 +53,7 @@ class Field:
         self.found.differences.append(Difference(self.path, self.line, message))
 
     def child(self, entry: Entry) -> "Field":
-        return Field(entry.value, f"{self.path}.{entry.key}" if self.path else entry.key, self.found)
+        return Field(entry.value, f"{self.path}.{entry.key}" if self.path else entry.key, self.found, entry.line)
 
     def part(self, *keys: str) -> "Field":
         """The first of these keys that is there; this very field where none is."""
@@ -69,7 +71,7 @@ class Field:
     def items(self) -> Iterator["Field"]:
         if isinstance(self.node, Sequence):
             for index, item in enumerate(self.node.items):
-                yield Field(item, f"{self.path}[{index}]", self.found)
+                yield Field(item, f"{self.path}[{index}]", self.found, item.line)
         elif not self.null:
             self.refuse("compose.type", "must be a list")
 
@@ -102,7 +104,7 @@ class Field:
         text = self.text()
         if text is None:
             return None
-        if text.isascii() and text.lstrip("-").isdigit() and len(text) <= 18 and text.count("-") <= 1:
+        if _WHOLE.fullmatch(text):
             return int(text)
         self.refuse("compose.type", f"{text[:40]!r} is not a whole number")
         return None
@@ -111,7 +113,7 @@ class Field:
         text = self.text()
         if text is None:
             return None
-        if text.isascii() and len(text) <= 18 and text.removeprefix("-").replace(".", "", 1).isdigit():
+        if len(text) <= 18 and _DECIMAL.fullmatch(text):
             return float(text)
         self.refuse("compose.type", f"{text[:40]!r} is not a number")
         return None
@@ -134,10 +136,14 @@ class Field:
 
     def texts(self) -> tuple[str, ...]:
         """A list of texts, or one text alone."""
-        if isinstance(self.node, Scalar):
-            text = self.text()
-            return () if text is None else (text,)
-        return tuple(word for item in self.items() if (word := item.text()) is not None)
+        return tuple(text for _, text in self.each())
+
+    def each(self) -> Iterator[tuple["Field", str]]:
+        """The same, each with its place."""
+        for item in (self,) if isinstance(self.node, Scalar) else self.items():
+            text = item.text()
+            if text is not None:
+                yield item, text
 
     def pairs(self) -> Iterator[tuple[str, "Field", str | None]]:
         """`{A: 1}` or `[A=1]`: name, where it is, value; None where only the name is given."""

@@ -44,8 +44,8 @@ _READING = (
     ),
     Rule(
         "compose.control_character",
-        "A control character in a value, or one that turns the direction of text.",
-        "remove it, or write it as an escape",
+        "A control character, or one that turns the direction of text or that nobody sees; in a comment, too.",
+        "remove it",
     ),
     Rule("compose.unknown_key", "A key that is not on the list of those that are run.", _LEAVE),
     Rule("compose.type", "A value of the wrong kind, or one that compose would not understand.", "see the message"),
@@ -60,7 +60,11 @@ _READING = (
 _WHOLE = (
     Rule("compose.services", "No service, or more than are run.", "one to ten services"),
     Rule("compose.target", "Not exactly one service publishes port 5555.", 'give one service ports: ["${PORT}:5555"]'),
-    Rule("compose.reference", "A service, volume or network that is not declared or not run.", "declare it"),
+    Rule(
+        "compose.reference",
+        "A service, volume or network that is not declared or not run; a service that waits for itself.",
+        "declare it",
+    ),
     Rule("compose.service_name", "A name that is another service's, or a host's elsewhere.", "choose another name"),
     Rule("compose.mount_twice", "Two mounts on one path.", "keep one of them"),
     Rule("compose.too_many_volumes", "More volumes or mounts in memory than are given.", "use fewer"),
@@ -125,7 +129,7 @@ _FILES = (
 _SHARES = (
     Rule("compose.shm_size", f"Shared memory over the limit: {_SHARE}.", "ask for less", waivable=True),
     Rule("compose.tmpfs_size", f"Memory for files over the limit: {_SHARE}.", "ask for less"),
-    Rule("compose.figure", "A limit that is zero or below.", "give a figure above zero, or leave it out"),
+    Rule("compose.figure", "A limit lower than an engine can set.", "give a higher figure, or leave it out"),
     Rule("compose.replicas", "More or fewer than one container for a service.", _LEAVE),
     Rule("compose.deploy", "A setting for clusters.", _LEAVE),
     Rule("compose.restart", "Restarts a broken container for ever.", "use on-failure:3"),

@@ -15,8 +15,13 @@ from ogpu_provider.runtime.compose.reader import Field
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}")
 _USER = re.compile(r"[A-Za-z0-9_.\-]{1,64}(?::[A-Za-z0-9_.\-]{1,64})?")
+_SIGNALS = (
+    *("ABRT", "ALRM", "BUS", "CHLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "KILL", "PIPE", "POLL", "PROF", "PWR"),
+    *("QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2"),
+    *("VTALRM", "WINCH", "XCPU", "XFSZ"),
+)
 _PLATFORM = re.compile(r"linux(?:/[a-z0-9]+){0,2}")
-_SIGNAL = re.compile(r"SIG[A-Z0-9+\-]{1,12}|[0-9]{1,2}")
+_SIGNAL = re.compile(rf"(?:SIG)?(?:{'|'.join(_SIGNALS)}|RTM(?:IN|AX)(?:[+-][0-9]{{1,2}})?)|[1-9]|[1-5][0-9]|6[0-4]")
 
 
 def read_service(name: str, at: Field, limits: Limits, known: dict[str, str]) -> Service | None:
@@ -125,10 +130,10 @@ def _logging(_draft: Draft, at: Field) -> None:
 
 
 def _security_opt(_draft: Draft, at: Field) -> None:
-    for text in at.texts():
+    for place, text in at.each():
         if text.replace("=", ":") not in ("no-new-privileges", "no-new-privileges:true"):
             message = f"{text[:60]!r} weakens the container; only no-new-privileges is given"
-            at.refuse("compose.security_opt", message)
+            place.refuse("compose.security_opt", message)
 
 
 _READERS: dict[str, Reader] = {
@@ -155,11 +160,11 @@ _READERS: dict[str, Reader] = {
     "stop_grace_period": life.stop_grace,
     "tty": take("tty", Field.flag),
     "stdin_open": take("stdin_open", Field.flag),
-    "attach": noted("nothing is attached: projects run in the background"),
-    "init": noted("every container has an init"),
-    "pull_policy": noted("images are pulled by digest before the start"),
-    "pull_refresh_after": noted("images are pulled by digest before the start"),
-    "cap_drop": noted("every capability is dropped"),
+    "attach": noted("nothing is attached: projects run in the background", Field.flag),
+    "init": noted("every container has an init", Field.flag),
+    "pull_policy": noted("images are pulled by digest before the start", Field.text),
+    "pull_refresh_after": noted("images are pulled by digest before the start", Field.text),
+    "cap_drop": noted("every capability is dropped", Field.texts),
     "profiles": life.profiles,
     "labels": lambda _draft, at: names.labels(at),
     "extra_hosts": names.extra_hosts,
@@ -173,7 +178,7 @@ _READERS: dict[str, Reader] = {
     "runtime": figures.runtime,
     "devices": figures.amd,
     "mem_limit": figures.memory,
-    "mem_reservation": noted("memory is limited, not reserved"),
+    "mem_reservation": noted("memory is limited, not reserved", Field.text),
     "cpus": figures.cpus,
     "pids_limit": figures.pids,
     "shm_size": figures.shm,

@@ -1,6 +1,7 @@
 """What passes the gate, and what it looks like on the other side."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -164,12 +165,27 @@ def test_volumes_are_ours_and_outlive_a_start() -> None:
     project = document["name"]
     assert document["volumes"]["cache"]["name"] == f"{project}_cache"
     assert all(set(volume["labels"]) == {"ogpu.instance", "ogpu.source"} for volume in document["volumes"].values())
-    mounts = document["services"]["web"]["volumes"]
-    assert {(m["source"], m["target"], m["read_only"]) for m in mounts} == {
-        ("cache", "/c", True),
-        ("anonymous_web_scratch", "/scratch", False),
-    }
+    named, nameless = document["services"]["web"]["volumes"]
+    assert (named["source"], named["target"], named["read_only"]) == ("cache", "/c", True)
+    assert re.fullmatch("anonymous_web_scratch_[0-9a-f]{12}", nameless["source"])
+    assert (nameless["target"], nameless["read_only"]) == ("/scratch", False)
     assert document["services"]["web"]["tmpfs"] == ["/t:size=1048576"]
+
+
+def test_places_without_a_volume_s_name_share_nothing() -> None:
+    places = ["/a-b", "/a_b", *(f"/{'deep/' * 20}{n}" for n in range(3))]
+    mounts = web(f"volumes: {json.dumps(places)}")["volumes"]
+    assert len({mount["source"] for mount in mounts}) == len(places)
+
+
+def test_a_path_is_mounted_as_the_engine_will_say_it() -> None:
+    assert [mount["target"] for mount in web("volumes: [/x//y/./z/]")["volumes"]] == ["/x/y/z"]
+
+
+def test_an_optional_dependency_that_is_not_run_is_not_waited_for() -> None:
+    optional = "depends_on: {debug: {condition: service_healthy, required: false}, db: {condition: service_started}}"
+    text = one(optional).removesuffix(b"}") + b", db: {image: x/y}, debug: {image: x/z, profiles: [debug]}}"
+    assert rendered(text)["services"]["web"]["depends_on"] == {"db": {"condition": "service_started"}}
 
 
 def test_a_service_behind_a_profile_is_not_started() -> None:
