@@ -40,7 +40,7 @@ def engine_problem() -> str:
     from docker.errors import DockerException
 
     try:
-        client = docker.from_env(timeout=10)
+        client = docker.from_env(timeout=60)
         try:
             client.ping()
         finally:

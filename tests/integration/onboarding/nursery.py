@@ -79,7 +79,7 @@ class Nursery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._requests.close()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=120)
 
     def start(
         self,

@@ -221,8 +221,8 @@ async def test_a_sibling_is_reached_through_the_host_and_by_name(host: Host, ima
     port = 20000 + hash(image) % 10000
     script = (
         "import urllib.request as u; "
-        f"print('by host', u.urlopen('http://host.docker.internal:{port}/openapi.json', timeout=5).status); "
-        "print('by name', u.urlopen('http://side:6000/openapi.json', timeout=5).status)"
+        f"print('by host', u.urlopen('http://host.docker.internal:{port}/openapi.json', timeout=30).status); "
+        "print('by name', u.urlopen('http://side:6000/openapi.json', timeout=30).status)"
     )
     side = f"""
   side:

@@ -276,7 +276,7 @@ async def until(true: Any) -> None:
 
 
 async def test_calls_that_were_given_up_do_not_stop_later_ones(node: FakeNode) -> None:
-    async with Rpc(node.network(ws=False), timeout=5) as rpc:
+    async with Rpc(node.network(ws=False), timeout=60) as rpc:
         for _ in range(40):
             asked = [asyncio.ensure_future(rpc.call("eth_test")) for _ in range(8)]
             await asyncio.sleep(0)

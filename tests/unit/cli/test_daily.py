@@ -278,7 +278,7 @@ def test_top_lives_on_a_terminal_until_it_is_stopped(shell: Shell, daemon: Count
     environ = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
     with subprocess.Popen(argv, stdin=side, stdout=side, stderr=side, env=environ, start_new_session=True) as process:
         os.close(side)
-        shown, end = b"", time.monotonic() + 30
+        shown, end = b"", time.monotonic() + 120
         while shown.count(b"earning: 1 on the way") < 3 and time.monotonic() < end:  # drawn again and again
             shown += os.read(main, 65536)
         process.send_signal(signal.SIGINT)

