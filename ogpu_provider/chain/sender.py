@@ -3,7 +3,7 @@
 The way of an intent to the first broadcast is short: nonce, signature, one commit, one request. Nothing is estimated
 or asked for on it; the base fee comes from the head, the tip from a cache, the gas limit from what was learnt. The
 signed bytes are committed before they are sent, and only stored bytes are ever sent. Everything else happens beside
-that way, in one upkeep at a time (`upkeep`).
+that way, in one upkeep at a time (`upkeep`, `nonces`).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from ogpu_provider.chain.desk import Desk, HeadView, TxSigner
 from ogpu_provider.chain.express import Express
 from ogpu_provider.chain.fees import DayBudget, FeeCaps, GasBook
 from ogpu_provider.chain.flights import Flight, Flights
+from ogpu_provider.chain.nonces import Nonces
 from ogpu_provider.chain.outbox import Outbox
 from ogpu_provider.chain.upkeep import Present, Upkeep
 from ogpu_provider.domain.clock import Clock
@@ -34,8 +35,9 @@ ACCOUNT_AGE = 60.0
 ACCOUNT_AGE_STUCK = 4.0
 ACCOUNT_AGE_IDLE = 900.0
 """Seconds for which the node's nonce and fee suggestion hold: where something is to be asked about, while something is
-stuck, and otherwise. Transactions that get into blocks as they should tell the nonce, headers the base fee; a tip that
-has become too low shows as a wait, a nonce used elsewhere as a refusal or a wait."""
+stuck or may be undone though it was closed, and otherwise. Transactions that get into blocks as they should tell the
+nonce, headers the base fee; a tip that has become too low shows as a wait, a nonce used elsewhere as a refusal or a
+wait."""
 TOGETHER = 16
 """So many transactions are signed for one commit: they reach the nodes sooner than alone, the first hardly later."""
 OLD = 10.0
@@ -79,7 +81,8 @@ class Sender:
         self._desk = Desk(self._flights, signer, clock, head, caps, gas or GasBook(), budget or DayBudget())
         self._accounts = AccountReader(rpc, self._desk.address, caps, lambda: head.block)
         self._courier = Courier(rpc, self._flights, clock, on_outcome)
-        self._upkeep = Upkeep(rpc, outbox, self._flights, self._desk, self._courier, clock, present, confirmations)
+        self._upkeep = Upkeep(rpc, self._flights, self._desk, self._courier, clock, present, confirmations)
+        self._nonces = Nonces(rpc, outbox, self._flights, self._desk, self._courier, clock, confirmations)
         self._express = Express(self._flights, self._desk, self._courier, clock)
         self._account_read = float("-inf")
         self._stirred = False
@@ -103,6 +106,8 @@ class Sender:
         await self._flights.load()
         found = list(facts)
         self._stirred |= (block.base_fee is None and bool(found)) or block.number <= self._flights.observed
+        if self._nonces.heard(block):
+            self._account_read = float("-inf")
         self._flights.observed = block.number
         await self._flights.seen((fact.origin for fact in found), block.base_fee)
         self._note(found)
@@ -210,8 +215,8 @@ class Sender:
             if self._courier.refused or self._account_is_old():
                 self._courier.refused = False
                 account = await self._read_account()
-                await self._upkeep.compare(account)
-                self._stirred = self._upkeep.gaps
+                await self._nonces.compare(account)
+                self._stirred = self._nonces.gaps
             if due := self._upkeep.due():
                 await self._upkeep.inspect(due)
         except RpcUnavailable as error:
@@ -225,7 +230,7 @@ class Sender:
 
     def _account_is_old(self) -> bool:
         flights = list(self._flights)
-        if any(self._upkeep.stuck(flight) for flight in flights):
+        if self._nonces.unsure or any(self._upkeep.stuck(flight) for flight in flights):
             age = ACCOUNT_AGE_STUCK
         else:
             age = ACCOUNT_AGE if self._stirred or any(map(self._upkeep.waits, flights)) else ACCOUNT_AGE_IDLE
@@ -236,6 +241,7 @@ class Sender:
         account = await self._read_account()
         if account.contested:
             raise RpcUnavailable("the RPC endpoints do not agree how many transactions this key has made")
+        self._nonces.begin(account)
         if 0 < self._flights.next_nonce < account.nonce:
             log.warning("tx.key_used_elsewhere", chain=account.nonce, ours=self._flights.next_nonce)
         self._flights.next_nonce = max(self._flights.next_nonce, account.nonce)

@@ -7,24 +7,19 @@ Compared with the chain, in at most a few round trips:
     no node knows it                  the same bytes again, dearer where no block would take them; void where it is
                                       late or its effect is there already
     in the pools for too long         dearer; void where it is late
-    the chain's nonce is past it      somebody else sends with this key: the service ends
-    a nonce below it is not used      what we signed with that nonce again; else a filler
 """
 
 from collections.abc import Awaitable, Callable
-from itertools import islice
 
 import structlog
 
-from ogpu_provider.chain.account import Account
 from ogpu_provider.chain.contracts import Malformed
 from ogpu_provider.chain.courier import Courier
-from ogpu_provider.chain.desk import Desk, filler
+from ogpu_provider.chain.desk import Desk
 from ogpu_provider.chain.flights import Flight, Flights
-from ogpu_provider.chain.outbox import Outbox
 from ogpu_provider.chain.receipts import Node, Receipt, read_balance, read_known, read_receipts
 from ogpu_provider.domain.clock import Clock
-from ogpu_provider.domain.errors import ForeignNonce, RpcRejected
+from ogpu_provider.domain.errors import RpcRejected
 from ogpu_provider.domain.intent import Effect, Intent, IntentState, SignedTx
 from ogpu_provider.domain.together import together
 from ogpu_provider.domain.units import Hash, Wei
@@ -36,8 +31,6 @@ STUCK_S = 12.0
 """A transaction that lay in the pools for so many blocks and seconds is signed again, dearer."""
 WAIT_BLOCKS = 2
 """After so many blocks without it, nonce and price are asked about."""
-GAPS = 100
-"""So many missing nonces are looked into at a time, whatever number a node gives."""
 REFUSALS = 4
 """So many refusals of the same bytes make a dearer offer, where the account can pay for it."""
 
@@ -52,7 +45,6 @@ class Upkeep:
     def __init__(
         self,
         rpc: Node,
-        outbox: Outbox,
         flights: Flights,
         desk: Desk,
         courier: Courier,
@@ -61,14 +53,12 @@ class Upkeep:
         confirmations: int,
     ) -> None:
         self._rpc = rpc
-        self._outbox = outbox
         self._flights = flights
         self._desk = desk
         self._courier = courier
         self._clock = clock
         self._present = present
         self._confirmations = confirmations
-        self._gaps: dict[int, int] = {}
 
     # What is looked at.
 
@@ -95,11 +85,6 @@ class Upkeep:
                 or self._clock.now() - flight.txs[-1].signed_at >= STUCK_S
             )
         )
-
-    @property
-    def gaps(self) -> bool:
-        """Whether the chain waits for a nonce that nothing in flight has."""
-        return bool(self._gaps)
 
     def may_retry(self, flight: Flight) -> bool:
         return flight.retry_at is None or self._clock.monotonic() >= flight.retry_at
@@ -227,66 +212,6 @@ class Upkeep:
             fee_paid=receipt.fee_paid,
         )
 
-    # Nonces.
-
-    async def compare(self, account: Account) -> None:
-        """Hold our nonces against the chain's. Raises ForeignNonce, RpcUnavailable, StoreError."""
-        if account.nonce > self._flights.next_nonce:
-            raise self._foreign(account.nonce - 1)
-        await self._passed(account)
-        await self._fill(account)
-
-    async def _passed(self, account: Account) -> None:
-        """Nonces that the chain has used while no transaction of ours was in a block; believed after some blocks."""
-        observed = self._flights.observed
-        for flight in self._flights:
-            if flight.row.nonce is None or flight.row.state not in (_S.SIGNED, _S.SENT):
-                continue
-            if flight.row.nonce >= account.nonce:
-                flight.passed = None
-            elif flight.passed is None:
-                flight.passed, flight.suspect = observed, True
-            elif observed - flight.passed > max(self._confirmations, 1):
-                found = await read_receipts(self._rpc, [tx.hash for tx in flight.txs])
-                if len(found) == len(flight.txs) and not any(found.values()):
-                    await self._taken(flight, account)
-
-    async def _taken(self, flight: Flight, account: Account) -> None:
-        """The process that signed for the nonce ends, and names it; a later one goes on without."""
-        if flight.row.intent.effect is Effect.FILL:
-            return await self._courier.close(flight, _S.ABANDONED, why="the gap is filled")
-        error = self._foreign(flight.row.nonce or 0)
-        if not flight.inherited:
-            raise error
-        log.error("tx.nonce_taken", intent=flight.key, nonce=flight.row.nonce, remedy=error.remedy)
-        return await self._courier.close(flight, _S.ABANDONED, why="another host used its nonce")
-
-    async def _fill(self, account: Account) -> None:
-        """A nonce that nothing in flight has, while the chain waits for it; believed after some blocks."""
-        carried = {flight.row.nonce for flight in self._flights if flight.row.nonce is not None}
-        free = (n for n in range(account.nonce, self._flights.next_nonce) if n not in carried)
-        observed = self._flights.observed
-        self._gaps = {nonce: self._gaps.get(nonce, observed) for nonce in islice(free, GAPS)}
-        for nonce, since in self._gaps.items():
-            if observed - since < STUCK_BLOCKS:
-                continue
-            if signed := await self._outbox.signed_at(nonce):
-                await self._refill(signed)
-            elif nonce < self._flights.highest_open_nonce():
-                key = next(flight.key for flight in self._flights if flight.row.nonce is not None)
-                if await self._outbox.plan(filler(nonce, self._desk.address, key), at=self._clock.now()):
-                    log.warning("tx.gap_filled", nonce=nonce)
-                    self._courier.woken.set()
-
-    async def _refill(self, signed: list[SignedTx]) -> None:
-        """The block of a closed intent was undone: it goes on where it was."""
-        found = await read_receipts(self._rpc, [tx.hash for tx in signed])
-        row = await self._outbox.intent(signed[-1].intent_key)
-        if row is None or row.block_number is None or len(found) < len(signed) or any(found.values()):
-            return
-        log.warning("tx.reopened", intent=row.intent.key, nonce=row.nonce, block=row.block_number)
-        await self._flights.reopen(row.intent.key, head=self._flights.observed)
-
     async def is_present(self, intent: Intent) -> bool:
         """Whether its effect is there. What the contract does not say is taken as no."""
         try:
@@ -296,9 +221,3 @@ class Upkeep:
 
     def _deep(self, block_number: int) -> bool:
         return self._flights.observed - block_number >= self._confirmations
-
-    def _foreign(self, nonce: int) -> ForeignNonce:
-        return ForeignNonce(
-            f"nonce {nonce} of {self._desk.address} was used by a transaction that this host never signed",
-            remedy="another host or program sends with this key: stop it, or give this host a key of its own",
-        )

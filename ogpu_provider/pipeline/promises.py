@@ -16,7 +16,7 @@ from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.task import AT_WORK, BEFORE_ATTEMPT, Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.ports import Ports
-from ogpu_provider.pipeline.reliance import missing
+from ogpu_provider.pipeline.reliance import missing, undecided
 
 log = structlog.get_logger()
 
@@ -89,7 +89,10 @@ async def promised(task: Task, ports: Ports) -> None:
 
 
 async def made_good(task: Task, view: TaskView, ports: Ports) -> bool:
-    """Plans anew what is missing, as `view` has it; False if nothing is. A crash in between leaves the rest missing."""
+    """Plans anew what is missing, as `view` has it; a crash in between leaves the rest missing.
+
+    False if what failed is the end: nothing is missing, and no attempt on its way either.
+    """
     intents = await ports.journal.intents_of(task.address)
     wanted = missing(task, view, intents, ports.head.now(ports.clock))
     for effect in wanted:
@@ -98,7 +101,7 @@ async def made_good(task: Task, view: TaskView, ports: Ports) -> bool:
         log.warning("promise_renewed", task=task.address, effect=effect)
     if wanted:
         ports.sender.wake()
-    return bool(wanted)
+    return bool(wanted) or undecided(view, intents)
 
 
 def _anew(effect: Effect, task: Task, view: TaskView, times: int, ports: Ports) -> Intent:

@@ -33,11 +33,18 @@ def missing(task: Task, view: TaskView, intents: Sequence[IntentRow], now: float
     wanted: list[Effect] = []
     if not view.attempted_by_us and _left_to_another(task, attempts, now):
         wanted.append(Effect.ATTEMPT)
-    ahead = wanted or view.attempted_by_us or any(row.state.open for row in attempts)
-    if ahead and responses and _fell_through(responses[-1], attempts):
-        wanted.append(Effect.SUBMIT_RESPONSE)
+    if responses and _fell_through(responses[-1], attempts):
+        behind = any(row.state.open and not _ahead(row, responses[-1]) for row in attempts)
+        if wanted or view.attempted_by_us or behind:
+            wanted.append(Effect.SUBMIT_RESPONSE)
     planned = Counter(row.intent.effect for row in intents)
     return () if any(planned[effect] >= TIMES[effect] for effect in wanted) else tuple(wanted)
+
+
+def undecided(view: TaskView, intents: Sequence[IntentRow]) -> bool:
+    """Whether what failed has to wait for an attempt that is on its way, which may turn out to be a void."""
+    on_its_way = any(row.intent.effect is Effect.ATTEMPT and row.state.open for row in intents)
+    return on_its_way and not view.attempted_by_us and not view.status.over
 
 
 def by_another(row: IntentRow) -> bool:
@@ -55,13 +62,14 @@ def _left_to_another(task: Task, attempts: Sequence[IntentRow], now: float) -> b
 
 
 def _fell_through(response: IntentRow, attempts: Sequence[IntentRow]) -> bool:
-    if response.state is _S.REVERTED and response.nonce is not None:
-        return not any(_stood(row) and row.nonce < response.nonce for row in attempts if row.nonce is not None)
+    if response.state is _S.REVERTED:
+        return not any(row.state is _S.CONFIRMED and _ahead(row, response) for row in attempts)
     return _void(response)
 
 
-def _stood(attempt: IntentRow) -> bool:
-    return attempt.state.open or attempt.state is _S.CONFIRMED
+def _ahead(attempt: IntentRow, response: IntentRow) -> bool:
+    """By its nonce, so that it is in a block first."""
+    return attempt.nonce is not None and response.nonce is not None and attempt.nonce < response.nonce
 
 
 def _void(row: IntentRow) -> bool:

@@ -1,13 +1,14 @@
 """Blocks that we relied on are undone: the true sender and the path together, on a chain of the test's own.
 
-Another (an agent of our master's) has attempted for us, so that ours was never made, or was given up; then that attempt
-is undone, and our response with it. What must hold: one attempt and one response for us in the end, and we are paid.
+Either another (an agent of our master's) had attempted for us, so that ours was never made, or was given up, and that
+attempt is undone; or more blocks are undone than are asked for to confirm a transaction of ours. What must hold: one
+attempt and one response for us in the end, and we are paid.
 """
 
 import asyncio
 import copy
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -226,3 +227,56 @@ async def _goes_on(world: World, source: Address, answered: bool, comes_back: bo
 def _in(block: Block, fact: Fact) -> Fact:
     """An origin of its own: the chain in memory names the block before."""
     return replace(fact, origin=replace(fact.origin, block_number=block.number, block_hash=block.hash))
+
+
+DEEP = 6
+"""Blocks that are undone; a transaction is done with after one on top of its own."""
+SOON = 3
+"""Blocks, of a second each, in which what was undone is on the chain again."""
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("answered", [False, True])
+async def test_what_was_undone_deeper_than_it_was_confirmed_is_back_within_three_blocks(
+    answered: bool, down: bool
+) -> None:
+    """An attempt while its task is at work, or a response that was paid and settled, with its attempt."""
+    world = World()
+    source = world.whole.outside.source(answers=False)
+    async with world.alive() as living:
+        await serving(living.daemon, source)
+        await world.block()
+        await world.publish()
+        await world.block()
+        if answered:
+            await world.answer(source)
+        for _ in range(world.depth, DEEP):
+            await world.block()
+        effects = (Effect.ATTEMPT, Effect.SUBMIT_RESPONSE) if answered else (Effect.ATTEMPT,)
+        for effect in effects:
+            assert [row.state for row in await world.rows(effect)] == [IntentState.CONFIRMED]
+        assert await world.state() is (S.SETTLED if answered else S.EXECUTING)
+        if not down:
+            await world.undo(DEEP)
+            await _is_back(world, effects)
+    if down:
+        await world.undo(DEEP)
+        async with world.alive():
+            await world.resumed()
+            await _is_back(world, effects)
+            if not answered:
+                await world.answer(source)
+            await world.paid()
+
+
+async def _is_back(world: World, effects: Sequence[Effect]) -> None:
+    one = world.whole.outside.chain._tasks[world.task]
+    assert one.attempters == []
+    for _ in range(SOON):
+        await world.block()
+    one = world.whole.outside.chain._tasks[world.task]
+    assert one.attempters == [US]
+    assert len(one.responses) == len(effects) - 1
+    for effect in effects:
+        [row] = await world.rows(effect)
+        assert len(await world.whole.outside.journal.signed(row.intent.key)) == 1, "the same bytes"

@@ -1,6 +1,7 @@
 """The rules of sending, each by itself: when, how often, at which nonce, for how much, and when not at all."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -1270,18 +1271,103 @@ async def test_a_key_that_was_used_elsewhere_is_told_of_where_the_journal_had_an
     assert await told(world)
 
 
-async def test_a_closed_one_whose_block_was_undone_is_sent_at_the_look_that_finds_it() -> None:
+class Behind(FakeMempool):
+    """Says an older number of our transactions, where there is one."""
+
+    older: int | None = None
+
+    @property
+    def nonce(self) -> int:
+        return super().nonce if self.older is None else self.older
+
+
+async def test_a_closed_one_is_sent_again_at_the_first_block_after_more_were_undone_than_confirm_it() -> None:
     world = World()
     async with world.running():
         await world.plan(intent(1))
         await world.mine(4)
+        assert await world.state(intent(1)) is _S.CONFIRMED
         world.node.undo(4)
-        await empty(world, 3)
-        await world.clock.advance(61)
-        await empty(world, 3)
         again = times(world, SEND)
-        await world.clock.advance(61)
-        assert again == [60.0]
+        await empty(world)
+        assert again == [0.0]
+        assert await world.state(intent(1)) is _S.SENT
+        await world.mine(4)
+        assert await world.state(intent(1)) is _S.CONFIRMED
+    assert len(world.node.sends) == 1, "the same bytes"
+
+
+async def test_what_was_undone_is_looked_for_until_the_chain_is_longer_than_it_was() -> None:
+    """The first node that is asked has not heard of it; the block may also bring nobody's transaction back."""
+    node = Behind()
+    world = World(node=node)
+    async with world.running():
+        await world.plan(intent(1))
+        await world.mine(4)
+        world.node.undo(4)
+        node.older = 1
+        asked = times(world, COUNT)
+        await empty(world)
+        assert asked == [0.0]
+        await world.clock.advance(3)
+        assert asked == [0.0]
+        await world.clock.advance(2)
+        await empty(world, 3)
+        assert asked == [0.0, 5.0], "as long as it was"
+        again = times(world, SEND)
+        node.older = None
+        await world.clock.advance(5)
+        assert again == [5.0]
+
+
+async def test_it_is_not_looked_for_any_more_once_the_chain_is_longer() -> None:
+    node = Behind()
+    world = World(node=node)
+    async with world.running():
+        await world.plan(intent(1))
+        await world.mine(4)
+        world.node.undo(4)
+        node.older = 1
+        await empty(world, 5)
+        asked = times(world, COUNT)
+        await world.clock.advance(800)
+        assert asked == []
+
+
+async def test_fewer_undone_blocks_than_confirm_are_no_reason_to_read_the_account_at_once() -> None:
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        await world.mine(4)
+        world.node.undo(3)
+        asked = times(world, COUNT)
+        await empty(world)
+        await world.clock.advance(50)
+        assert asked == []
+
+
+@pytest.mark.parametrize("pending", [False, True])
+async def test_a_start_that_finds_less_of_ours_than_there_was_looks_for_it_at_its_first_block(pending: bool) -> None:
+    """`pending`: the last one was in no block yet; that is how it is at most starts."""
+    world = World()
+    async with world.running():
+        await world.plan(intent(1))
+        await world.mine(4)
+        if pending:
+            await world.plan(intent(2))
+    if not pending:
+        world.node.undo(4)
+    asked = times(world, COUNT)
+    async with world.running():
+        sent = Counter(world.node.sends)
+        await empty(world)
+        assert asked == [0.0, 0.0]
+        assert sum((world.node.sends - sent).values()) == (0 if pending else 1)
+        await empty(world, 2)
+        await world.clock.advance(50)
+        assert len(asked) == 2 + pending, "what waits for a block is asked about"
+        await world.mine(4)
+        assert await world.state(intent(1)) is _S.CONFIRMED
 
 
 async def test_the_foreign_nonce_is_named_whichever_it_is() -> None:

@@ -1,5 +1,6 @@
 """The parts of the sender one by one: what each promises beyond what whole histories show."""
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -188,10 +189,10 @@ async def test_a_nonce_in_flight_is_no_gap_and_one_in_a_block_is_nobody_elses() 
     world = World()
     async with world.running() as sender:
         flight = await sent(world)
-        await sender._upkeep.compare(Account(0, SUGGESTION))
-        assert not sender._upkeep.gaps
+        await sender._nonces.compare(Account(0, SUGGESTION))
+        assert not sender._nonces.gaps
         await sender._flights.mined(flight.txs[-1].hash, 1, Hash("0xb"))
-        await sender._upkeep.compare(Account(1, SUGGESTION))
+        await sender._nonces.compare(Account(1, SUGGESTION))
         assert not flight.suspect, "the chain has used its nonce, for itself"
 
 
@@ -202,7 +203,7 @@ async def test_a_nonce_that_the_chain_has_used_is_ours_where_a_receipt_says_so()
         world.node.mine()  # and nobody tells
         for observed in (0, 10):
             sender._flights.observed = observed
-            await sender._upkeep.compare(Account(1, SUGGESTION))
+            await sender._nonces.compare(Account(1, SUGGESTION))
         assert flight.passed == 0
         assert flight.row.state.open
 
@@ -216,7 +217,7 @@ async def test_a_gap_is_filled_at_once() -> None:
         sender._courier.woken.clear()
         for observed in (0, 3):
             sender._flights.observed = observed
-            await sender._upkeep.compare(Account(1, SUGGESTION))
+            await sender._nonces.compare(Account(1, SUGGESTION))
         assert sender._courier.woken.is_set()
 
 
@@ -229,7 +230,7 @@ async def test_what_was_closed_and_is_still_in_its_block_stays_closed() -> None:
         await sent(world, 2)
         for observed in (3, 9):  # a node behind says that nonce 0 is free
             sender._flights.observed = observed
-            await sender._upkeep.compare(Account(0, SUGGESTION))
+            await sender._nonces.compare(Account(0, SUGGESTION))
         assert await world.state(intent(1)) is _S.CONFIRMED
 
 
@@ -282,7 +283,7 @@ async def test_work_that_comes_when_the_sender_has_ended_is_closed() -> None:
     async def work() -> None: ...
 
     left = work()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(asyncio.CancelledError):
         sender._courier._spawn(left, "late")
     assert inspect.getcoroutinestate(left) == inspect.CORO_CLOSED
 

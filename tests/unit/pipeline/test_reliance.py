@@ -6,7 +6,7 @@ from ogpu_provider.domain.facts import TaskStatus, TaskView
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState
 from ogpu_provider.domain.task import Task, TaskState
 from ogpu_provider.domain.units import Address
-from ogpu_provider.pipeline.reliance import TIMES, by_another, missing
+from ogpu_provider.pipeline.reliance import TIMES, by_another, missing, undecided
 
 S, T, C = TaskState, IntentState, TaskStatus
 ATTEMPT, SUBMIT = Effect.ATTEMPT, Effect.SUBMIT_RESPONSE
@@ -35,9 +35,12 @@ def wanted(
     now: float = 500.0,
 ) -> tuple[Effect, ...]:
     task = Task(TASK, TASK, S.EXECUTING, 1, 1.0, obliged=obliged)
+    return missing(task, seen(there=there, status=status, answered=answered), intents, now)
+
+
+def seen(*, there: bool = False, status: TaskStatus = C.NEW, answered: bool = False) -> TaskView:
     response = TASK if answered else None
-    view = TaskView(TASK, TASK, "", EXPIRY, 1, status, attempted_by_us=there, our_response=response)
-    return missing(task, view, intents, now)
+    return TaskView(TASK, TASK, "", EXPIRY, 1, status, attempted_by_us=there, our_response=response)
 
 
 def test_an_attempt_of_another_that_is_gone_is_made() -> None:
@@ -91,10 +94,25 @@ def test_a_response_that_failed_without_an_attempt_of_ours_ahead_is_submitted_ag
 
 def test_a_response_that_failed_behind_an_attempt_of_ours_is_not() -> None:
     failed = row(SUBMIT, T.REVERTED, 4)
-    for ahead in (row(ATTEMPT, T.SENT, 3), row(ATTEMPT, T.CONFIRMED, 3)):
-        assert wanted(ahead, failed, there=True) == ()
-    assert wanted(row(ATTEMPT, T.CONFIRMED, 3), failed, obliged=True) == ()
+    ahead = row(ATTEMPT, T.CONFIRMED, 3)
+    assert wanted(ahead, failed, there=True) == ()
+    assert wanted(ahead, failed, obliged=True) == ()
     assert wanted(failed) == (), "there is no attempt, and none to come"
+
+
+def test_a_response_that_failed_waits_for_what_is_ahead_of_it_and_may_be_a_void() -> None:
+    failed, ahead = row(SUBMIT, T.REVERTED, 4), row(ATTEMPT, T.MINED, 3)
+    assert wanted(ahead, failed, obliged=True) == ()
+    assert undecided(seen(), [ahead, failed])
+    assert wanted(row(ATTEMPT, T.ABANDONED, 3, VOID), failed) == (ATTEMPT, SUBMIT)
+    assert wanted(ahead, failed, there=True) == (SUBMIT,), "another's is there"
+    for view, rows in (
+        (seen(there=True), [ahead]),
+        (seen(status=C.CANCELED), [ahead]),
+        (seen(), [row(ATTEMPT, T.CONFIRMED, 3)]),
+        (seen(), [row(SUBMIT, T.MINED, 4)]),
+    ):
+        assert not undecided(view, rows)
 
 
 @pytest.mark.parametrize("state", [T.PLANNED, T.SENT, T.MINED, T.CONFIRMED])
