@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from ogpu_provider import environment
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.units import coin
-from ogpu_provider.settings import APP, Settings, Wallet
-from ogpu_provider.values import Section
+from ogpu_provider.settings import APP, Alerts, Settings, Wallet
+from ogpu_provider.values import Section, bare, receiver
 
 RESERVED = frozenset({"CONFIG", "DEBUG"})
 """Variables with our prefix that are not settings."""
@@ -73,6 +73,8 @@ def _shown(key: str, value: object) -> object:
     """As the operator would write it; a URL's password or query (endpoint keys live there) is left out."""
     if key == "admission.min_payment" and isinstance(value, int):
         return coin(value)
+    if key == "alerts.url" and isinstance(value, str):
+        return bare(value)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple):
@@ -246,6 +248,23 @@ def wallet_password(wallet: Wallet, environ: Mapping[str, str] = os.environ) -> 
             )
         return _first_line(directory / wallet.password_credential)
     return secret_from_file(wallet.password_file) if wallet.password_file else None
+
+
+def gateway_password(gateway: Gateway) -> environment.Secret | None:
+    """The gateway keystore's password, None if the settings do not say where it is. Raises ConfigError, as above."""
+    return secret_from_file(gateway.password_file) if gateway.password_file else None
+
+
+def alert_url(alerts: Alerts) -> environment.Secret | None:
+    """Where alerts go, None for nowhere. Raises ConfigError (`config.secret`, `config.invalid`)."""
+    if alerts.url_file is None:
+        return None if alerts.url is None else environment.Secret(alerts.url)
+    found = secret_from_file(alerts.url_file)
+    try:
+        receiver(found.reveal())
+    except ValueError as error:
+        raise ConfigError(f"{alerts.url_file}: {error}", remedy="write the receiver's URL on its first line") from None
+    return found
 
 
 def secret_from_file(path: Path) -> environment.Secret:

@@ -16,6 +16,7 @@ import httpx
 import structlog
 
 from ogpu_provider import policies, telemetry
+from ogpu_provider.alerting import Alerting
 from ogpu_provider.assembly import network_of, open_pool, open_signer
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.chain.pool import RpcPool
@@ -152,6 +153,7 @@ class Daemon:
         self._account = AccountWatch(Wallet(rpc, network), signer.address, self.clock, self._onchain.caps)
         self._onchain.join(self._path, self._experience.rivals.hear)
         self._desk = self._new_desk()
+        self._alerting = Alerting(settings, self._desk, journal, self.clock, self.provider)
         self._callback: CallbackServer | None = None
         self._activated = activated
         self._notifier = Notifier(manager.notify_socket)
@@ -233,6 +235,7 @@ class Daemon:
                 group.create_task(self._watchdog.run(), name="watchdog")
                 group.create_task(spare_the_start(self.clock), name="start spared")
                 group.create_task(self._account.run(), name="account")
+                group.create_task(self._alerting.run(), name="alerts")
                 group.create_task(self._end_when_drained(), name="drain")
                 self._notifier.ready(f"serving as {self.provider} on {self._network.name}")
         except* _Drained:

@@ -18,6 +18,7 @@ from ogpu_provider.values import (
     HttpUrl,
     IsolationLevel,
     IsolationLevels,
+    ReceiverUrl,
     Registries,
     RegistryFiles,
     Seconds,
@@ -224,6 +225,32 @@ class Logs(Section):
     format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, JSON elsewhere.")
 
 
+class Alerts(Section):
+    """Who is told when something is wrong."""
+
+    url: ReceiverUrl | None = Field(
+        None, description="Where alerts are posted to as JSON, https; unset, and no url_file: nobody is told."
+    )
+    url_file: UserPath | None = Field(
+        None, description="File with that URL, readable by its owner only, where it holds a token; in place of url."
+    )
+    least: Literal["warning", "critical"] = Field(
+        "warning", description="critical: only what keeps the provider from earning; warning: what may soon, too."
+    )
+    after: Seconds = Field(
+        120.0, description="Seconds that something must be wrong, or right again, before anybody is told."
+    )
+    remind_every: Seconds | None = Field(
+        21600.0, description="Seconds after which what is still wrong is told again; unset: never."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Alerts":
+        if self.url is not None and self.url_file is not None:
+            raise ValueError("give url or url_file, not both")
+        return self
+
+
 class Settings(Section):
     """Everything an operator can set. Amounts in wei, times in seconds, sizes in bytes."""
 
@@ -245,6 +272,7 @@ class Settings(Section):
     callback: Callback = Callback()
     runtime: Runtime = Runtime()
     gateway: Gateway = Gateway()
+    alerts: Alerts = Alerts()
     logs: Logs = Logs()
 
     @model_validator(mode="after")

@@ -2,8 +2,10 @@
 
 import re
 from decimal import Decimal
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -69,6 +71,37 @@ def _web(*schemes: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def receiver(value: object) -> object:
+    """A receiver's address may hold a token, which must not go over a network in the open."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        near = host == "localhost" or _is_near(host)
+    except ValueError:
+        raise ValueError("a URL that starts with https://") from None
+    if not host or (parts.scheme != "https" and not (parts.scheme == "http" and near)):
+        raise ValueError("a URL that starts with https://; http:// only to an address of this host or its own network")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL without user name and password; a token belongs into its path or query")
+    return value
+
+
+def _is_near(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_private
+
+
+def bare(url: str) -> str:
+    """A URL as it may be shown where its path can be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
+
+
 def _home(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
@@ -82,6 +115,7 @@ EgressPolicy = Literal["none", "callback-only", "internet"]
 EgressPolicies = Annotated[dict[AddressText, EgressPolicy], BeforeValidator(_paired)]
 IsolationLevel = Literal["hardened", "user-namespace", "gvisor"]
 IsolationLevels = Annotated[dict[AddressText, IsolationLevel], BeforeValidator(_paired)]
+ReceiverUrl = Annotated[str, BeforeValidator(receiver)]
 HttpUrl = Annotated[str, _web("http", "https")]
 EndpointUrls = Annotated[tuple[Annotated[str, _web("http", "https", "ws", "wss")], ...], BeforeValidator(listed)]
 SocketUrl = Annotated[str, _web("ws", "wss")]

@@ -12,6 +12,7 @@ import cyclopts
 
 from ogpu_provider import __version__, environment
 from ogpu_provider.cli import (
+    alerts,
     compose,
     config,
     demo,
@@ -58,6 +59,7 @@ app.command(service.app)
 app.command(doctor.doctor)
 app.command(status.status)
 app.command(top.top)
+app.command(alerts.app)
 app.command(earnings.earnings)
 app.command(tasks.app)
 app.command(why.why)

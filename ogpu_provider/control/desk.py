@@ -32,7 +32,7 @@ async def _nothing() -> None:
 class Desk:
     """`heard_at` (monotonic) is when the last block came in; `endpoints` says how each of them is; `traffic` is counted
     by the egress rules when `count` is called, `pulls` are images under way, `offers` other content under tags;
-    `cordons` stand now; `more` are verbs of other parts.
+    `cordons` stand now; `alerts` were told, None: nobody is; `more` are verbs of other parts.
     """
 
     network: str
@@ -48,6 +48,7 @@ class Desk:
     pulls: Callable[[], Mapping[Address, tuple[Pulling, ...]]] = dict
     offers: Callable[[], Mapping[Address, tuple[ImageOffer, ...]]] = dict
     cordons: Callable[[], Sequence[Cordon]] = tuple
+    alerts: Callable[[], Mapping[str, Any] | None] = lambda: None
     more: Mapping[str, Verb] = field(default_factory=dict)
     heard_at: float | None = None
     verbs: Mapping[str, Verb] = field(init=False)
@@ -72,6 +73,7 @@ class Desk:
 
     async def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
         waits = self.path.conductor.waits()
+        self.account.want()
         await self.count()
         live = await self.path.ports.journal.live()
         self.metrics.tasks_live.set(len(live))
@@ -80,18 +82,27 @@ class Desk:
             "version": __version__,
             "boot": self.path.ports.boot,
             "started_at": self.started_at,
+            **self.standing(),
+            "live": [report.task_document(task, waits.get(task.address, "")) for task in live],
+            "open_transactions": [report.intent_document(row) for row in await self.path.ports.journal.open_intents()],
+            **await self._orders(),
+        }
+
+    def standing(self) -> dict[str, Any]:
+        """The part of `status` that is in memory: nobody is asked for it, and nothing is read anew because of it."""
+        return {
             "network": self.network,
             "paired": self.path.ports.book.paired,
+            "paused_since": self.path.orders.paused_since,
+            "draining": self.path.orders.draining_since,
             "head": self._head(),
             "rpc": report.rpc_document(self.account, self.endpoints()),
             "account": report.account_document(self.account),
             "capacity": report.capacity_document(self.scheduler.snapshot(), self.scheduler.host),
             "cordons": [report.cordon_document(cordon) for cordon in self.cordons()],
             "sources": self._sources(),
-            "live": [report.task_document(task, waits.get(task.address, "")) for task in live],
-            "open_transactions": [report.intent_document(row) for row in await self.path.ports.journal.open_intents()],
-            **await self._orders(),
             **self.experience(),
+            "alerts": self.alerts(),
         }
 
     def _sources(self) -> list[dict[str, Any]]:

@@ -92,7 +92,6 @@ def intent_document(row: IntentRow) -> dict[str, Any]:
 
 def account_document(watch: AccountWatch) -> dict[str, Any] | None:
     """None until it was read once."""
-    watch.want()
     account = watch.last
     if account is None:
         return None
