@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ogpu_provider.domain.task import Task, TaskState, Transition
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason, Ruling
 from ogpu_provider.store.database import BUSY_TIMEOUT_MS, Database
+from ogpu_provider.store.reader import RUNS
 from ogpu_provider.store.sqlite import SqliteStore
 
 ME = Address("0x" + "a1" * 20)
@@ -151,7 +153,26 @@ async def test_what_goes_well_together_takes_one_transaction_and_what_does_not_t
     await database.close()
 
 
-async def test_a_card_that_is_cordoned_stays_so(store: SqliteStore) -> None:
+async def test_a_card_that_is_cordoned_stays_so_until_somebody_lifts_it(store: SqliteStore) -> None:
     cordon = Cordon("GPU-1", "a card", Reason("gpu.xid", "Xid 79"), 5.0)
     await store.cordon(cordon)
     assert [one.card for one in await store.cordons()] == ["GPU-1"]
+    await store.uncordon("GPU-1", at=6.0, by="operator")
+    assert await store.cordons() == []
+    [lifted] = await store.cordons(lifted=True)
+    assert (lifted.lifted_at, lifted.lifted_by) == (6.0, "operator")
+
+
+async def test_a_note_is_kept_and_replaced(store: SqliteStore) -> None:
+    for text in ("the first", "the last"):
+        await store.note("ended", text)
+    assert (await store.meta())["ended"] == "the last"
+
+
+async def test_only_the_last_hundred_runs_say_how_long_a_function_takes(store: SqliteStore) -> None:
+    assert RUNS == 100
+    running = [replace(task, state=TaskState.EXECUTING, function="f", accepted_at=10.0) for task in tasks(RUNS + 1)]
+    await store.insert(running)
+    for n, task in enumerate(running):
+        await store.put_result(task.address, b"{}", at=20.0 if n else 90.0)
+    assert await store.longest_run(running[0].source, "f") == 10.0
