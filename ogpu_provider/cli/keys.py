@@ -1,8 +1,8 @@
-"""`ogpu-provider keys`: the provider's key in its encrypted keystore. No secret is ever an argument."""
+"""`ogpu-provider keys`: a key in its encrypted keystore. No secret is ever an argument."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -16,17 +16,21 @@ from ogpu_provider.environment import Secret
 if TYPE_CHECKING:
     from ogpu_provider.settings import Settings
 
-app = cyclopts.App(name="keys", help="The provider's key. The master's key never belongs on this host.")
+app = cyclopts.App(
+    name="keys", help="The provider's key, or the gateway's. The master's key never belongs on this host."
+)
 
 PasswordFile = Annotated[Path | None, Parameter(help="Read the password from this file (mode 0600), not a prompt.")]
 PasswordFd = Annotated[int | None, Parameter(help="Read the password from this open file descriptor.")]
 KeyFile = Annotated[Path | None, Parameter(help="Read the private key from this file (mode 0600), not a prompt.")]
 KeyFd = Annotated[int | None, Parameter(help="Read the private key from this open file descriptor.")]
+Account = Annotated[Literal["provider", "gateway"], Parameter(help="Whose key.")]
 
 
 @app.command
 async def create(
     *,
+    account: Account = "provider",
     password_file: PasswordFile = None,
     password_fd: PasswordFd = None,
     json: AsJson = False,
@@ -37,13 +41,15 @@ async def create(
     from ogpu_provider.keys import keystore
 
     settings = load(config).settings
-    password = _new_password(settings, password_file, password_fd)
-    _report(await keystore.create(settings.keystore, password.reveal()), settings.keystore, json)
+    path = _keystore(settings, account)
+    password = _new_password(settings, account, password_file, password_fd)
+    _report(await keystore.create(path, password.reveal()), path, json)
 
 
 @app.command(name="import")
 async def import_key(
     *,
+    account: Account = "provider",
     key_file: KeyFile = None,
     key_fd: KeyFd = None,
     password_file: PasswordFile = None,
@@ -56,20 +62,24 @@ async def import_key(
     from ogpu_provider.keys import keystore
 
     settings = load(config).settings
+    path = _keystore(settings, account)
     key = given(key_file, key_fd) or _asked("private key: ")
-    password = _new_password(settings, password_file, password_fd)
-    address = await keystore.import_key(settings.keystore, key.reveal(), password.reveal())
-    _report(address, settings.keystore, json)
+    password = _new_password(settings, account, password_file, password_fd)
+    _report(await keystore.import_key(path, key.reveal(), password.reveal()), path, json)
 
 
 @app.command
-def show(*, json: AsJson = False, config: ConfigFile = None) -> None:
+def show(*, account: Account = "provider", json: AsJson = False, config: ConfigFile = None) -> None:
     """Print the address and the keystore's path. Needs no password."""
     from ogpu_provider.config import load
     from ogpu_provider.keys import keystore
 
-    path = load(config).settings.keystore
+    path = _keystore(load(config).settings, account)
     _report(keystore.address_of(path), path, json)
+
+
+def _keystore(settings: "Settings", account: str) -> Path:
+    return settings.gateway_keystore if account == "gateway" else settings.keystore
 
 
 def _report(address: Address | None, path: Path, json: bool) -> None:
@@ -79,11 +89,13 @@ def _report(address: Address | None, path: Path, json: bool) -> None:
         facts((("address", address or "not named in the file"), ("keystore", path)))
 
 
-def _new_password(settings: "Settings", file: Path | None, descriptor: int | None) -> Secret:
-    """From the options, else from where the daemon will look for it, else asked for twice."""
-    from ogpu_provider.config import wallet_password
+def _new_password(settings: "Settings", account: str, file: Path | None, descriptor: int | None) -> Secret:
+    """From the options, else from where daemon or gateway will look for it, else asked for twice."""
+    from ogpu_provider.config import gateway_password, wallet_password
 
-    password = given(file, descriptor) or wallet_password(settings.wallet)
+    gateway = account == "gateway"
+    kept = gateway_password(settings.gateway) if gateway else wallet_password(settings.wallet)
+    password = given(file, descriptor) or kept
     if password is None:
         password = _asked("new password for the keystore: ")
         if password.reveal() != _asked("once more: ").reveal():
@@ -108,6 +120,6 @@ def _asked(prompt: str) -> Secret:
         raise ConfigError(
             f"no terminal to ask for the {prompt.strip(': ')}",
             code="key.no_terminal",
-            remedy="give --key-file/--password-file or --key-fd/--password-fd, or set wallet.password_file",
+            remedy="give --key-file/--password-file or --key-fd/--password-fd, or set password_file in the settings",
         )
     return Secret(getpass.getpass(prompt))

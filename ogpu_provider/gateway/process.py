@@ -73,13 +73,13 @@ async def _run(settings: Settings, file: Path | None) -> None:
 
 async def open_signer(settings: Settings, network: Network) -> Signer:
     """Unlock the gateway's own key. Raises KeyRefused and ConfigError."""
-    if settings.gateway.password_file is None:
+    password = config.gateway_password(settings.gateway)
+    if password is None:
         raise ConfigError(
             "the settings do not say where the gateway keystore's password is",
             code="config.password",
             remedy="set gateway.password_file",
         )
-    password = config.secret_from_file(settings.gateway.password_file)
     key = await keystore.unlock(settings.gateway_keystore, password.reveal())
     policy = ClientPolicy(
         network.chain_id,

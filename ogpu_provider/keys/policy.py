@@ -60,6 +60,14 @@ class VaultCall:
     data: bytes
     value: Wei
 
+    def is_just(self, request: TxRequest) -> bool:
+        """Whether the request is this call, byte for byte."""
+        return (
+            address_bytes(request.to) == address_bytes(self.vault)
+            and (bytes(request.data), request.value) == (self.data, self.value)
+            and bytes(request.data[:4]) in VAULT_SELECTORS
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -92,7 +100,7 @@ class Policy:
     def check(self, request: TxRequest) -> Decoded:
         """What the request does. Raises KeyRefused key.policy unless every rule allows it."""
         check_terms(request, self.chain_id, self.gas_cap, self.fee_cap)
-        if self._is_confirmed(request):
+        if self.confirmed is not None and self.confirmed.is_just(request):
             return Decoded(VAULT_SELECTORS[bytes(request.data[:4])])
         if request.value != 0:
             raise refused(f"it would send {request.value} wei")
@@ -109,15 +117,6 @@ class Policy:
         ):
             raise refused("the master is not the configured one")
         return decoded
-
-    def _is_confirmed(self, request: TxRequest) -> bool:
-        call = self.confirmed
-        return (
-            call is not None
-            and address_bytes(request.to) == address_bytes(call.vault)
-            and (bytes(request.data), request.value) == (call.data, call.value)
-            and bytes(request.data[:4]) in VAULT_SELECTORS
-        )
 
 
 def check_terms(request: TxRequest, chain_id: int, gas_cap: int, fee_cap: Wei) -> None:

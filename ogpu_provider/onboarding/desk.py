@@ -1,11 +1,12 @@
-"""Sends what the operator confirmed with the provider key: each thing once, whenever the sitting is cut off.
+"""Sends what the operator confirmed, with the provider's key or the gateway's: each thing once, however often the
+sitting is cut off.
 
 Every transaction is an intent of the journal: planned, signed and stored before it is sent. The next sitting first
 brings to its end what an earlier one has signed, and only then looks at the chain and asks again.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from ogpu_provider.chain import contracts, decode
@@ -19,18 +20,22 @@ from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ChainError, ProviderError, Retry, RpcRejected
 from ogpu_provider.domain.facts import Block
 from ogpu_provider.domain.intent import Effect, Intent, IntentRow, IntentState
+from ogpu_provider.domain.together import first_of
 from ogpu_provider.domain.units import Address, Wei, coin
+from ogpu_provider.keys.client_policy import ClientPolicy
 from ogpu_provider.keys.policy import Policy, VaultCall
-from ogpu_provider.keys.signer import SecretKey, Signer
+from ogpu_provider.keys.signer import Rules, SecretKey, Signer
 from ogpu_provider.store.database import Database
+from ogpu_provider.store.orders import GatewayStore
+from ogpu_provider.store.outbox import OutboxWriter
 from ogpu_provider.store.sqlite import SqliteStore
 
 PATIENCE_S = 180.0
 POLL_S = 0.3
 
 
-class SittingJournal(SqliteStore):
-    """The journal, of which the sender gets what was signed already and what this sitting planned.
+class SittingOutbox(OutboxWriter):
+    """Of the outbox, the sender gets what was signed already and what this sitting planned.
 
     What a daemon only planned is the daemon's: its promises are not made while nobody can keep them.
     """
@@ -43,16 +48,37 @@ class SittingJournal(SqliteStore):
         rows = await super().open_intents()
         return [row for row in rows if row.state is not IntentState.PLANNED or row.intent.key in self.mine]
 
+    async def planned_intents(self) -> list[IntentRow]:
+        return [row for row in await super().planned_intents() if row.intent.key in self.mine]
+
+
+class SittingJournal(SittingOutbox, SqliteStore):
+    """The provider's."""
+
+
+class SittingOrders(SittingOutbox, GatewayStore):
+    """The gateway's."""
+
 
 class _Head:
     block: Block | None = None
 
 
 class Desk:
-    """The provider key's transactions during a sitting. Raises what its parts raise, and ChainError (tx.*)."""
+    """A key's transactions during a sitting. Raises what its parts raise, and ChainError (tx.*).
+
+    `rules`: what its owner, the daemon or the gateway, may sign; what the operator confirms here comes on top.
+    """
 
     def __init__(
-        self, rpc: Peers, network: Network, key: SecretKey, journal: SittingJournal, clock: Clock, confirmations: int
+        self,
+        rpc: Peers,
+        network: Network,
+        key: SecretKey,
+        journal: SittingOutbox,
+        clock: Clock,
+        confirmations: int,
+        rules: Policy | ClientPolicy,
     ) -> None:
         self._rpc = rpc
         self._network = network
@@ -60,6 +86,7 @@ class Desk:
         self._journal = journal
         self._clock = clock
         self._confirmations = confirmations
+        self._rules = rules
         self._wallet = Wallet(rpc, network)
 
     @property
@@ -80,13 +107,13 @@ class Desk:
         signed = await self._journal.open_intents()
         if not signed:
             return []
-        policy = self._policy()  # what was signed was confirmed then; it may have to be signed again, dearer
+        rules = self._rules  # what was signed was confirmed then; it may have to be signed again, dearer
         for intent in (row.intent for row in signed):
             if intent.effect is Effect.ANNOUNCE_MASTER:
-                policy = replace(policy, master=intent.subject)
+                rules = self._announcing(intent.subject)
             elif intent.to == self._network.vault:
-                policy = replace(policy, confirmed=VaultCall(intent.to, intent.data, intent.value))
-        return await self._carry({row.intent.key for row in signed}, policy)
+                rules = replace(rules, confirmed=VaultCall(intent.to, intent.data, intent.value))
+        return await self._carry({row.intent.key for row in signed}, rules)
 
     async def fee(self, *effects: Effect) -> Wei:
         """The most that transactions may cost now, in wei."""
@@ -100,16 +127,16 @@ class Desk:
     async def announce_master(self, master: Address) -> IntentRow:
         what = contracts.announce_master(self._network.terminal, master)
         intent = self._intent(Effect.ANNOUNCE_MASTER, master, what.to, what.data)
-        return await self._send(intent, replace(self._policy(), master=master))
+        return await self._send(intent, self._announcing(master))
 
     async def register(self, intent: Intent) -> IntentRow:
-        return await self._send(intent, self._policy())
+        return await self._send(intent, self._rules)
 
     async def vault(self, effect: Effect, call: Unsigned) -> IntentRow:
         """One call to the Vault, exactly as it was shown."""
         intent = self._intent(effect, self.account, call.to, call.data, call.value)
         confirmed = VaultCall(call.to, call.data, call.value)
-        return await self._send(intent, replace(self._policy(), confirmed=confirmed))
+        return await self._send(intent, replace(self._rules, confirmed=confirmed))
 
     async def rehearse(self, to: Address, data: bytes, value: Wei = 0) -> None:
         """Ask the chain whether it would take the call. Raises ChainError tx.would_fail."""
@@ -139,13 +166,13 @@ class Desk:
 
     # One at a time.
 
-    async def _send(self, intent: Intent, policy: Policy) -> IntentRow:
+    async def _send(self, intent: Intent, rules: Rules) -> IntentRow:
         intent = await self._numbered(intent)
         await self.afford(intent.value, intent.effect)
         await self.rehearse(intent.to, intent.data, intent.value)
         await self._journal.plan(intent, at=self._clock.now())
         self._journal.mine.add(intent.key)
-        [row] = await self._carry({intent.key}, policy)
+        [row] = await self._carry({intent.key}, rules)
         if row.state is not IntentState.CONFIRMED:
             raise ChainError(
                 f"{intent.effect} failed on chain: transaction {row.tx_hash} is {row.state}",
@@ -169,7 +196,7 @@ class Desk:
                 await self._journal.set_state(wanted.key, IntentState.ABANDONED, at=self._clock.now())
             number += 1
 
-    async def _carry(self, keys: Collection[str], policy: Policy) -> list[IntentRow]:
+    async def _carry(self, keys: Collection[str], rules: Rules) -> list[IntentRow]:
         """Run a sender until the intents are closed. Raises ChainError tx.pending after a while."""
         head = _Head()
         ended = asyncio.Event()
@@ -180,7 +207,7 @@ class Desk:
         sender = Sender(
             self._rpc,
             self._journal,
-            Signer(self._key, policy),
+            Signer(self._key, rules),
             self._clock,
             head,
             outcome,
@@ -195,7 +222,7 @@ class Desk:
                     for service in services:
                         service.cancel()
         except* ProviderError as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
         return rows
 
     async def _closed(self, keys: Collection[str], ended: asyncio.Event) -> list[IntentRow]:
@@ -228,18 +255,9 @@ class Desk:
                     raise
             await self._clock.sleep(POLL_S)
 
-    def _policy(self) -> Policy:
-        return Policy(self._network.chain_id, self.account, self._network.nexus, self._network.terminal)
+    def _announcing(self, master: Address) -> Policy:
+        assert isinstance(self._rules, Policy), "only a provider has a master"
+        return replace(self._rules, master=master)
 
     def _intent(self, effect: Effect, subject: Address, to: Address, data: bytes, value: Wei = 0) -> Intent:
         return Intent(f"{self._network.chain_id}:{effect}:{subject}", effect, subject, to, data, value=value)
-
-
-def _first(errors: BaseExceptionGroup[ProviderError]) -> ProviderError:
-    found: Iterable[BaseException] = errors.exceptions
-    while True:
-        error = next(iter(found))
-        if not isinstance(error, BaseExceptionGroup):
-            assert isinstance(error, ProviderError)
-            return error
-        found = error.exceptions

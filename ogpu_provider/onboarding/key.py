@@ -1,6 +1,8 @@
 """Step 2: the provider key, in an encrypted keystore that only this user can read."""
 
 import os
+from collections.abc import Awaitable
+from pathlib import Path
 
 from ogpu_provider import config
 from ogpu_provider.domain.errors import ConfigError, StoreError
@@ -8,8 +10,10 @@ from ogpu_provider.domain.units import Address, coin
 from ogpu_provider.environment import Secret
 from ogpu_provider.keys import keystore
 from ogpu_provider.keys.claim import claimed
+from ogpu_provider.keys.client_policy import ClientPolicy
+from ogpu_provider.keys.policy import Policy
 from ogpu_provider.keys.signer import SecretKey
-from ogpu_provider.onboarding.desk import Desk, SittingJournal
+from ogpu_provider.onboarding.desk import Desk, SittingJournal, SittingOrders, SittingOutbox
 from ogpu_provider.onboarding.sitting import ALREADY, DONE, OnboardingError, Sitting, StepResult
 from ogpu_provider.settings import Settings
 
@@ -41,11 +45,31 @@ async def provide(ctx: Sitting) -> StepResult:
 
 async def unlock(ctx: Sitting) -> None:
     """For a host that has its key already. Raises as `provide`, and KeyRefused key.missing."""
-    path = ctx.settings.keystore
-    keystore.address_of(path)
-    password = _known(ctx) or ctx.talk.secret(f"Password of {path}:", flag="--password-file")
-    await _open(ctx, await keystore.unlock(path, password.reveal()))
+    await _open(ctx, await _unlocked(ctx, ctx.settings.keystore, _known(ctx)))
     await _settle(ctx)
+
+
+async def unlock_gateway(ctx: Sitting) -> None:
+    """The gateway's key, which is another than the provider's, with the gateway's orders. Raises as `unlock`."""
+    settings, network = ctx.settings, ctx.network
+    known = ctx.answers.password or config.gateway_password(settings.gateway)
+    key = await _unlocked(ctx, settings.gateway_keystore, known)
+    rules = ClientPolicy(
+        network.chain_id,
+        key.address,
+        network.controller,
+        fee_cap=settings.fees.max_fee,
+        payment_cap=settings.gateway.max_payment,
+    )
+    orders = SittingOrders.open(settings.gateway_database, chain_id=network.chain_id, client=key.address)
+    await _hold(ctx, key, orders, rules, "gateway")
+    await _settle(ctx)
+
+
+async def _unlocked(ctx: Sitting, path: Path, known: Secret | None) -> SecretKey:
+    keystore.address_of(path)
+    password = known or ctx.talk.secret(f"Password of {path}:", flag="--password-file")
+    return await keystore.unlock(path, password.reveal())
 
 
 async def _settle(ctx: Sitting) -> None:
@@ -135,23 +159,31 @@ def _write_secret(settings: Settings, password: Secret) -> None:
 
 
 async def _open(ctx: Sitting, key: SecretKey) -> None:
-    """The journal is locked for the whole sitting, so that no daemon sends with the same key meanwhile."""
+    network = ctx.network
+    rules = Policy(network.chain_id, key.address, network.nexus, network.terminal)
+    journal = SittingJournal.open(ctx.settings.journal, chain_id=network.chain_id, provider=key.address)
+    await _hold(ctx, key, journal, rules, "daemon")
+
+
+async def _hold(
+    ctx: Sitting, key: SecretKey, opening: Awaitable[SittingOutbox], rules: Policy | ClientPolicy, who: str
+) -> None:
+    """The journal is locked for the whole sitting, so that nobody else (`who`) sends with the same key meanwhile."""
     settings = ctx.settings
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        journal = await SittingJournal.open(settings.journal, chain_id=ctx.network.chain_id, provider=key.address)
+        journal = await opening
     except StoreError as error:
         if error.code != "store.locked":
             raise
         raise StoreError(
-            f"the daemon is running over {settings.data_dir}, and two may not send with one key",
+            f"the {who} is running over {settings.data_dir}, and two may not send with one key",
             code="store.locked",
-            remedy="stop the daemon, run this again, then start it; tasks under way are taken up again",
+            remedy=f"stop the {who}, run this again, then start it; tasks under way are taken up again",
         ) from error
     ctx.stack.push_async_callback(journal.close)
     ctx.stack.enter_context(claimed(ctx.network.scope, key.address))
-    confirmations = settings.network.confirmations
-    desk = Desk(ctx.rpc, ctx.network, key, journal, ctx.clock, confirmations)
+    desk = Desk(ctx.rpc, ctx.network, key, journal, ctx.clock, settings.network.confirmations, rules)
     ctx.rpc.head = max(ctx.rpc.head, await desk.reached())
     ctx.unlocked(key, desk)
 

@@ -1,7 +1,8 @@
-"""The provider's and the master's money in the Vault: looked at, and moved after it was shown and confirmed."""
+"""The provider's, master's and gateway's money in the Vault: looked at, and moved after it was shown and confirmed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ogpu_provider.chain.mastery import Unsigned, vault_call
 from ogpu_provider.chain.wallet import VaultAccount, VaultTerms
@@ -12,6 +13,7 @@ from ogpu_provider.keys import keystore
 from ogpu_provider.onboarding import key, network
 from ogpu_provider.onboarding.money import address
 from ogpu_provider.onboarding.sitting import WAITS, OnboardingError, Sitting
+from ogpu_provider.settings import Settings
 
 WITH_AMOUNT = frozenset({Effect.DEPOSIT, Effect.LOCK, Effect.UNBOND, Effect.WITHDRAW})
 SENTENCES: Mapping[Effect, str] = {
@@ -23,13 +25,19 @@ SENTENCES: Mapping[Effect, str] = {
     Effect.WITHDRAW: "pays the balance in the Vault out to the account",
 }
 
+KEYS: Mapping[str, Callable[[Settings], Path]] = {
+    "provider": lambda settings: settings.keystore,
+    "gateway": lambda settings: settings.gateway_keystore,
+}
+"""Accounts whose keys are on this host."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """An account with what it has, in wei. `ours`: it is the provider, whose key is here."""
+    """An account with what it has, in wei. `keeper`: provider or gateway, whose key is here; else empty."""
 
     account: Address
-    ours: bool
+    keeper: str
     balance: Wei
     vault: VaultAccount
     terms: VaultTerms
@@ -45,45 +53,66 @@ class Moved:
 
 
 async def look(ctx: Sitting, account: str) -> Holding:
-    """`account`: provider, master, or an address. Needs no password. Raises OnboardingError, KeyRefused, ChainError."""
+    """`account`: provider, master, gateway, or an address. Needs no password.
+
+    Raises OnboardingError, KeyRefused, ChainError.
+    """
     await network.connect(ctx)
-    provider = keystore.address_of(ctx.settings.keystore)
-    if account == "provider":
-        if provider is None:
-            raise ConfigError(
-                "the keystore does not name its address", code="usage.account", remedy="give the address with --account"
-            )
-        chosen = provider
-    elif account == "master":
-        master = (await ctx.wallet.pairing(provider)).master if provider else None
-        if master is None:
-            raise OnboardingError(
-                "this provider has no master yet", code="pairing.none", remedy="`ogpu-provider register` pairs it"
-            )
-        chosen = master
+    if account == "master":
+        chosen = await _master(ctx)
+    elif account in KEYS:
+        chosen = _named(KEYS[account](ctx.settings))
     else:
         chosen = address(account, "--account")
     return Holding(
         account=chosen,
-        ours=chosen == provider,
+        keeper=account if account in KEYS else _keeper(ctx, chosen),
         balance=await ctx.wallet.balance(chosen),
         vault=await ctx.wallet.vault(chosen),
         terms=await ctx.wallet.terms(),
     )
 
 
+def _keeper(ctx: Sitting, account: Address) -> str:
+    """Who of those with a key on this host has the account."""
+    for name, of in KEYS.items():
+        path = of(ctx.settings)
+        if path.exists() and keystore.address_of(path) == account:
+            return name
+    return ""
+
+
+def _named(path: Path) -> Address:
+    found = keystore.address_of(path)
+    if found is None:
+        raise ConfigError(
+            f"{path} does not name its address", code="usage.account", remedy="give the address with --account"
+        )
+    return found
+
+
+async def _master(ctx: Sitting) -> Address:
+    provider = keystore.address_of(ctx.settings.keystore)
+    master = (await ctx.wallet.pairing(provider)).master if provider else None
+    if master is None:
+        raise OnboardingError(
+            "this provider has no master yet", code="pairing.none", remedy="`ogpu-provider register` pairs it"
+        )
+    return master
+
+
 async def move(ctx: Sitting, effect: Effect, account: str, amount: Wei | None) -> Moved:
     """Show, ask, send; or print it for the master. Raises OnboardingError vault.*, ChainError, KeyRefused."""
     held = await look(ctx, account)
-    if held.ours:  # first, because it brings to its end what was sent before
-        await key.unlock(ctx)
+    if held.keeper:  # first, because it brings to its end what was sent before
+        await (key.unlock_gateway if held.keeper == "gateway" else key.unlock)(ctx)
         held = await look(ctx, account)
     amount = _amount(ctx, effect, held, amount)
     await _possible(ctx, effect, held, amount)
     call = _call(ctx, effect, held.account, amount)
     currency = ctx.network.currency
     what = f"{effect} {coin(amount)} {currency}" if amount else str(effect)
-    if not held.ours:
+    if not held.keeper:
         sentence = f"{what}: {SENTENCES[effect]}. Sign exactly this with the key of {held.account}:"
         ctx.talk.show(call, signer=held.account, currency=currency, sentence=sentence)
         return Moved(effect, call, None)

@@ -5,16 +5,22 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from ogpu_provider.chain import contracts
+from ogpu_provider.devnet.node import TESTNET_CHAIN_ID
 from ogpu_provider.domain.errors import ProviderError
-from ogpu_provider.domain.intent import Effect
-from ogpu_provider.domain.units import COIN, Wei
+from ogpu_provider.domain.intent import Effect, Intent, IntentState
+from ogpu_provider.domain.units import COIN, Address, Wei
 from ogpu_provider.environment import Secret
 from ogpu_provider.onboarding.sitting import Answers
 from ogpu_provider.onboarding.vault import Moved, move
+from ogpu_provider.store.reader import open_readonly
+from ogpu_provider.store.sqlite import SqliteStore
 from tests.integration.onboarding.host import BareHost
 from tests.integration.onboarding.sit import Listener, answers, sit, sitting_of
 
 pytestmark = [pytest.mark.devnet, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
+
+TASK = Address("0x" + "7A" * 20)
 
 
 async def moved(host: BareHost, effect: Effect, coins: int = 0, declines: tuple[str, ...] = ()) -> Moved:
@@ -51,6 +57,27 @@ async def test_the_stake_goes_round_with_the_providers_key(host: BareHost) -> No
     await moved(host, Effect.DEPOSIT, 1)
     await moved(host, Effect.WITHDRAW, 1)
     assert await host.ask("Vault", "balanceOf", host.provider.address) == 0
+
+
+async def test_what_the_daemon_only_planned_is_not_sent_while_it_is_away(host: BareHost) -> None:
+    await host.fund(host.provider.address, 10 * COIN)
+    await host.announce()
+    await sit(host, answers(host))
+    chain, nexus = TESTNET_CHAIN_ID, host.network.deployment.nexus
+    what = contracts.attempt(Address(nexus), TASK, Address(host.provider.address), COIN)
+    promise = Intent(f"{chain}:attempt:{TASK}", Effect.ATTEMPT, TASK, what.to, what.data)
+    provider = Address(host.provider.address)
+    journal = await SqliteStore.open(host.folder / "data" / "provider.db", chain_id=chain, provider=provider)
+    await journal.plan(promise, at=0.0)
+    await journal.close()
+    before = await host.nonce()
+    await moved(host, Effect.DEPOSIT, 1)
+    assert await host.nonce() == before + 1
+    reader = await open_readonly(host.folder / "data" / "provider.db")
+    row = await reader.intent(promise.key)
+    await reader.close()
+    assert row is not None
+    assert (row.state, row.nonce) == (IntentState.PLANNED, None)
 
 
 async def test_what_is_unbonded_is_claimed_and_withdrawn_when_its_time_has_come(host: BareHost) -> None:

@@ -177,6 +177,21 @@ def test_a_key_is_imported_shown_and_never_overwritten(shell: Shell) -> None:
     assert "[key.exists]" in again.err
 
 
+def test_the_gateway_has_a_key_of_its_own(shell: Shell) -> None:
+    password = shell.folder / "word"
+    password.write_text("correct horse\n")
+    password.chmod(0o600)
+    with shell.config.open("a") as file:
+        file.write(f'[gateway]\npassword_file = "{password}"\n')
+    ours = json.loads(shell("keys", "create", "--account", "gateway", "--json").out)
+    assert ours["keystore"] == str(shell.folder / "data" / "gateway-keystore.json")
+    assert json.loads(shell("keys", "show", "--account", "gateway", "--json").out) == ours
+    assert "[key.missing]" in shell("keys", "show").err, "and it is not the provider's"
+    assert shell("keys", "show", "--account", "master").code == 2
+    twice = shell("keys", "import", "--account", "gateway", "--key-fd", _pipe(KEY))
+    assert (twice.code, "[key.exists]" in twice.err) == (1, True)
+
+
 def test_a_malformed_key_is_refused_without_repeating_it(shell: Shell) -> None:
     answer = shell("keys", "import", "--key-fd", _pipe("0xdeadbeef"), "--password-fd", _pipe("p"))
     assert (answer.code, "deadbeef" in answer.err) == (1, False)

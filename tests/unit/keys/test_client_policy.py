@@ -12,13 +12,14 @@ from ogpu_provider.domain.intent import Effect, Intent
 from ogpu_provider.domain.source import Environment
 from ogpu_provider.domain.units import COIN, Address
 from ogpu_provider.keys.client_policy import ClientPolicy
-from ogpu_provider.keys.policy import TxRequest
+from ogpu_provider.keys.policy import TxRequest, VaultCall
 from ogpu_provider.keys.signer import SecretKey, Signer
 
 KEY = SecretKey.from_hex("11" * 32)
 CONTROLLER = Address("0x" + "c0" * 20)
 SOURCE = Address("0x" + "50" * 20)
 TASK = Address("0x" + "7a" * 20)
+VAULT = Address("0x" + "fa" * 20)
 POLICY = ClientPolicy(7, KEY.address, CONTROLLER, payment_cap=COIN)
 CALLS = {
     Effect.PUBLISH_TASK: contracts.publish_task(CONTROLLER, SOURCE, "https://gateway/ipfs/Qm", 1_900_000_000, COIN),
@@ -100,3 +101,16 @@ async def test_the_signer_holds_an_intent_against_its_calldata() -> None:
         await signer.sign(replace(good, subject=TASK), nonce=0, gas=100_000, max_fee=10, tip_fee=1, at=0.0)
     with pytest.raises(KeyRefused):
         await signer.sign(replace(good, effect=Effect.CANCEL_TASK), nonce=0, gas=100_000, max_fee=10, tip_fee=1, at=0.0)
+
+
+def test_the_vault_takes_only_the_call_that_was_confirmed() -> None:
+    call = contracts.Calldata(VAULT, contracts.encode_call("Vault.withdraw", COIN))
+    wanted = request(call.data, VAULT)
+    with pytest.raises(KeyRefused):
+        POLICY.check(wanted)
+    rules = replace(POLICY, confirmed=VaultCall(VAULT, call.data, 0))
+    assert rules.check(wanted).effect is Effect.WITHDRAW
+    other = contracts.encode_call("Vault.withdraw", COIN + 1)
+    for wrong in ({"value": 1}, {"to": CONTROLLER}, {"data": other}, {"chain_id": 8}, {"gas": 10**9}):
+        with pytest.raises(KeyRefused):
+            rules.check(replace(wanted, **wrong))  # type: ignore[arg-type]
