@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from ogpu_provider import environment
 from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.units import coin
-from ogpu_provider.settings import APP, Alerts, Settings, Wallet
+from ogpu_provider.settings import APP, Alerts, Gateway, Settings, Wallet
 from ogpu_provider.values import Section, bare, receiver
 
 RESERVED = frozenset({"CONFIG", "DEBUG"})
