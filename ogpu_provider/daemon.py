@@ -261,7 +261,7 @@ class Daemon:
     async def _on_outcome(self, row: IntentRow) -> None:
         self.metrics.transactions.labels(row.intent.effect, row.state).inc()
         self._lessons.paid(row)
-        await self._path.conductor.on_intent(row)
+        await self._path.reckoning.on_intent(row)
 
     def _observe(self, task: Task, before: TaskState) -> None:
         self.metrics.task_transitions.labels(task.state).inc()

@@ -4,13 +4,9 @@ import structlog
 
 from ogpu_provider.domain.errors import ProviderError
 from ogpu_provider.domain.source import SourceState
-from ogpu_provider.domain.task import Task, TaskState, Transition
-from ogpu_provider.domain.verdict import Reason
-from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.ports import Ports
-from ogpu_provider.pipeline.recovery import Row
-from ogpu_provider.pipeline.reversal import UNDONE
+from ogpu_provider.pipeline.reckoning import Reckoning
 
 log = structlog.get_logger()
 
@@ -22,9 +18,9 @@ those of which nothing was heard for longest."""
 
 
 class Census:
-    def __init__(self, ports: Ports, conductor: Conductor, intake: Intake, *, pause: float = PAUSE_S) -> None:
+    def __init__(self, ports: Ports, reckoning: Reckoning, intake: Intake, *, pause: float = PAUSE_S) -> None:
         self._ports = ports
-        self._conductor = conductor
+        self._reckoning = reckoning
         self._intake = intake
         self._pause = pause
 
@@ -50,16 +46,8 @@ class Census:
         quiet = [task for task in await self._ports.journal.live() if task.updated_at <= before]
         for task in sorted(quiet, key=lambda task: task.updated_at)[:LIMIT]:
             try:
-                if await self._conductor.recover(task.address) is Row.RENEW:
-                    head = self._ports.head.block
-                    self._intake.promises.doubt(task.address, head.number if head else 0)
+                await self._reckoning.recover(task.address)
             except ProviderError as error:
                 log.warning("task_unread", task=task.address, code=error.code, error=str(error))
                 if error.code == "chain.empty_answer":
-                    await self._conductor.apply(task.address, self._vanished)
-
-    def _vanished(self, task: Task) -> Transition | None:
-        """Its block was undone and it never came back; given up once it could not be answered anyway."""
-        if task.state.over or not task.expiry or self._ports.head.now(self._ports.clock) < task.expiry:
-            return None
-        return Transition(TaskState.EXPIRED, reasons=(Reason(UNDONE, "the task is not on the chain any more"),))
+                    await self._reckoning.give_up(task.address)

@@ -12,23 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from ogpu_provider.domain.errors import KnownIntent, ProviderError, StaleRow
-from ogpu_provider.domain.intent import Effect, IntentRow, IntentState
 from ogpu_provider.domain.killpoints import reach
 from ogpu_provider.domain.resources import task_holder
 from ogpu_provider.domain.task import Step, Task, TaskState, Transition, Wait
 from ogpu_provider.domain.together import begin
 from ogpu_provider.domain.units import Address
-from ogpu_provider.domain.verdict import Reason
 from ogpu_provider.pipeline.driver import Driver
 from ogpu_provider.pipeline.live import LiveTasks
 from ogpu_provider.pipeline.patience import Retried, take_step
 from ogpu_provider.pipeline.ports import Ports
-from ogpu_provider.pipeline.promises import made_good, oblige
-from ogpu_provider.pipeline.recovery import Row, decide
-from ogpu_provider.pipeline.reliance import by_another
-from ogpu_provider.pipeline.reversal import UNDONE
 from ogpu_provider.pipeline.stages import DECIDES
-from ogpu_provider.pipeline.standing import refused
 
 log = structlog.get_logger()
 
@@ -109,69 +102,6 @@ class Conductor(LiveTasks):
         """The newest row of a task, read only where it is not live."""
         driver = self._drivers.get(address)
         return driver.task if driver else await self._ports.journal.task(address)
-
-    async def on_intent(self, row: IntentRow) -> None:
-        """A transaction of ours came to its end. What succeeded was told by the logs; now it is deep enough."""
-        self.nudge(row.intent.subject)
-        if row.intent.effect is Effect.ATTEMPT and by_another(row):
-            await self.apply(row.intent.subject, oblige)
-        failed = row.state in (IntentState.REVERTED, IntentState.ABANDONED)
-        if not failed or row.intent.effect not in (Effect.ATTEMPT, Effect.SUBMIT_RESPONSE):
-            return
-        step = await self._refusal(row)
-        if step:
-            await self.apply(row.intent.subject, lambda task: None if task.state.over else step)
-
-    async def _refusal(self, row: IntentRow) -> Transition | None:
-        try:
-            view = await self._ports.chain.standing(row.intent.subject)
-        except ProviderError as error:
-            if error.code != "chain.empty_answer":
-                raise
-            reason = Reason(UNDONE, "the task is not on the chain any more")  # nor was it some blocks ago
-            return Transition(TaskState.FAILED, reasons=(reason,))
-        task = await self.row(row.intent.subject)
-        if task is not None and not task.state.over and await made_good(task, view, self._ports):
-            return None
-        return refused(view, self._ports.chain.provider, row.intent.effect, self._ports.head.now(self._ports.clock))
-
-    async def recover(self, address: Address) -> Row:
-        """Compare a live row with chain and engine, for what was never heard. See `recovery` for the table."""
-        ports = self._ports
-        view = await ports.chain.standing(address)
-        intents = await ports.journal.intents_of(address)
-        result = await ports.journal.result(address) is not None
-        up = await self._is_up(address)
-        found = Row.LEAVE
-
-        def look(task: Task) -> Transition | Mapping[str, object] | None:
-            decision = decide(
-                task,
-                view,
-                intents,
-                provider=ports.chain.provider,
-                up=up,
-                result=result,
-                now=ports.head.now(ports.clock),
-                block=ports.head.block.number if ports.head.block else 0,
-            )
-            nonlocal found
-            found = decision.row
-            log.info("task_recovered", task=address, state=task.state, row=found)
-            return decision.step or decision.changes or None
-
-        await self.apply(address, look)
-        self.nudge(address)
-        return found
-
-    async def _is_up(self, address: Address) -> bool:
-        task = await self.row(address)
-        try:
-            if task is not None:
-                await self._ports.runtime.health(task.source)
-        except ProviderError:
-            return False
-        return task is not None
 
     async def _drive(self, driver: Driver) -> None:
         tries = 0

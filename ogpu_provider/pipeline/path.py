@@ -11,6 +11,7 @@ from ogpu_provider.pipeline.conductor import Conductor, Observer
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.orders import Orders
 from ogpu_provider.pipeline.ports import Ports
+from ogpu_provider.pipeline.reckoning import Reckoning
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.resumption import resume
 from ogpu_provider.pipeline.sources import SourceKeeper
@@ -44,9 +45,10 @@ class TaskPath:
             out_of_memory=out_of_memory,
         )
         self.intake = Intake(ports, self.conductor, self.keeper)
+        self.reckoning = Reckoning(ports, self.conductor, self.intake.promises)
         self.results = ResultSink(ports, self.conductor)
         self.orders = Orders(ports, self.conductor, self.keeper.leaving)
-        self.census = Census(ports, self.conductor, self.intake)
+        self.census = Census(ports, self.reckoning, self.intake)
 
     async def restore(self) -> None:
         """What was asked for and what runs, from the journal and the engine. Before `run`. Raises ProviderError."""
@@ -59,7 +61,7 @@ class TaskPath:
             begin(group, self.conductor.run(), name="conductor")
             await self.started()
             begin(group, self.keeper.run(), name="sources")
-            begin(group, resume(self.ports, self.conductor, self.intake.promises, known), name="recovery")
+            begin(group, resume(self.ports, self.reckoning, known), name="recovery")
             begin(group, self.census.run(), name="census")
 
     async def started(self) -> None:

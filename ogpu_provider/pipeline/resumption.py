@@ -3,10 +3,8 @@
 import structlog
 
 from ogpu_provider.domain.errors import ProviderError
-from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.ports import Ports
-from ogpu_provider.pipeline.promises import Promises
-from ogpu_provider.pipeline.recovery import Row
+from ogpu_provider.pipeline.reckoning import Reckoning
 
 log = structlog.get_logger()
 
@@ -14,7 +12,7 @@ PAUSE_S = 2.0
 """Seconds between two rounds over those that could not be asked for."""
 
 
-async def resume(ports: Ports, conductor: Conductor, promises: Promises, known: int) -> None:
+async def resume(ports: Ports, reckoning: Reckoning, known: int) -> None:
     """Returns when each was. `known`: number of the last block that the earlier run read."""
     waiting = {task.address for task in await ports.journal.live() if task.boot != ports.boot}
     while waiting:
@@ -23,8 +21,7 @@ async def resume(ports: Ports, conductor: Conductor, promises: Promises, known: 
             continue
         for address in tuple(waiting):
             try:
-                if await conductor.recover(address) is Row.RENEW:
-                    promises.doubt(address, known)
+                await reckoning.recover(address, known)
             except ProviderError as error:
                 log.warning("task_not_recovered_yet", task=address, code=error.code, error=str(error))
             else:

@@ -70,7 +70,7 @@ class Whole:
                 self.signer,
                 self.outside.clock,
                 daemon.ports.head,
-                daemon.conductor.on_intent,
+                daemon.reckoning.on_intent,
                 confirmations=1,
                 caps=FeeCaps(absolute=100 * GWEI),
                 budget=DayBudget(self.budget),
@@ -80,7 +80,7 @@ class Whole:
             assert isinstance(daemon.ports.sender, WokenSender)
             daemon.ports.sender.true = sender
             living = Living(self, daemon, sender, asyncio.ensure_future(sender.run()))
-            census = Census(daemon.ports, daemon.conductor, daemon.intake, pause=CENSUS_S)
+            census = Census(daemon.ports, daemon.reckoning, daemon.intake, pause=CENSUS_S)
             daemon.services.append(asyncio.ensure_future(census.run()))
             try:
                 yield living
@@ -149,7 +149,7 @@ async def drive(whole: Whole, publish: int, *, rounds: int = 400) -> None:
         async with whole.alive() as living:
             await settle()
             for task in await whole.outside.journal.live():
-                await living.daemon.conductor.recover(task.address)
+                await living.daemon.reckoning.recover(task.address)
             while not living.dead and rounds > 0:
                 rounds -= 1
                 row = living.daemon.ports.book.get(source)

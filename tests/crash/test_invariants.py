@@ -191,7 +191,7 @@ class Provider(RuleBasedStateMachine):
         self.living = await self.stack.enter_async_context(self.whole.alive())
         await settle()
         for task in await self.whole.outside.journal.live():
-            await self.living.daemon.conductor.recover(task.address)
+            await self.living.daemon.reckoning.recover(task.address)
         await self._deliver()
 
     async def _stop(self) -> None:

@@ -107,7 +107,7 @@ class World:
         assert self.living is not None
         daemon = self.living.daemon
         known = len(self.whole.node.blocks) + 1
-        recovery = asyncio.ensure_future(resume(daemon.ports, daemon.conductor, daemon.intake.promises, known))
+        recovery = asyncio.ensure_future(resume(daemon.ports, daemon.reckoning, known))
         await self.whole.outside.clock.advance(PAUSE_S)
         await recovery
 

@@ -110,7 +110,7 @@ async def a_path(
             host.signer,
             clock,
             daemon.ports.head,
-            daemon.conductor.on_intent,
+            daemon.reckoning.on_intent,
             confirmations=confirmations,
             present=lambda intent: present(host.chain, intent),
         )
@@ -132,7 +132,7 @@ async def a_path(
             undo=daemon.intake.undo,
             concerning=concerns.of,
         )
-        recovery = resume(daemon.ports, daemon.conductor, daemon.intake.promises, start[0])
+        recovery = resume(daemon.ports, daemon.reckoning, start[0])
         services = [asyncio.ensure_future(one) for one in (sender.run(), watcher.run(), recovery)]
         try:
             await path.heard()

@@ -18,6 +18,7 @@ from ogpu_provider.pipeline.conductor import Conductor
 from ogpu_provider.pipeline.intake import Intake
 from ogpu_provider.pipeline.path import TaskPath
 from ogpu_provider.pipeline.ports import Policy, Ports, Sender
+from ogpu_provider.pipeline.reckoning import Reckoning
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.pipeline.sources import SourceKeeper
 from ogpu_provider.pipeline.wishes import SourcePolicy
@@ -111,6 +112,10 @@ class Daemon:
         return self.path.conductor
 
     @property
+    def reckoning(self) -> Reckoning:
+        return self.path.reckoning
+
+    @property
     def keeper(self) -> SourceKeeper:
         return self.path.keeper
 
@@ -180,7 +185,7 @@ class Daemon:
                 done = await self.outside.journal.set_state(
                     row.intent.key, IntentState.CONFIRMED, at=self.outside.clock.now()
                 )
-                await self.conductor.on_intent(done)
+                await self.reckoning.on_intent(done)
         await settle()
 
     async def publish(self, source: Address, *, payment: int = COIN, lasts: int = 600) -> Address:

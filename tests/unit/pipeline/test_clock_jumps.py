@@ -118,7 +118,7 @@ async def test_a_restart_beside_a_wrong_clock_goes_on_with_what_is_owed(outside:
     clock.off = -DAY
     async with running(outside) as daemon:
         await daemon.block()
-        await daemon.conductor.recover(task)
+        await daemon.reckoning.recover(task)
         await daemon.results.accept(source, task, b'{"result": 42}')
         for _ in range(6):
             await clock.advance(1)

@@ -345,7 +345,7 @@ async def test_a_refused_attempt_ends_the_task_by_what_the_chain_says(outside: O
         await daemon.sign()
         key = outside.chain.intent_attempt(task, 1, 0.0).key
         row = await outside.journal.set_state(key, IntentState.REVERTED, at=0.0)
-        await daemon.conductor.on_intent(row)
+        await daemon.reckoning.on_intent(row)
         assert (await daemon.task(task)).code == "attempt.reverted"
         assert daemon.leases == [f"source:{source}"]
 
@@ -432,7 +432,7 @@ async def test_an_end_without_a_winner_is_a_node_that_lags_not_a_loss(outside: O
         one = outside.chain._tasks[task]
         whole, one.view = one.view, replace(one.view, winner=None)
         await daemon.block(confirmed)
-        await daemon.conductor.recover(task)
+        await daemon.reckoning.recover(task)
         await daemon.block()
         assert await daemon.state(task) is S.RESPONDED
         one.view = whole

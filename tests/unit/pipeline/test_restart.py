@@ -39,7 +39,7 @@ async def test_a_task_seen_before_the_restart_is_read_in_full(outside: Outside) 
     outside.chain.submit(waiting, OTHER)
     async with running(outside) as daemon:
         await settle()
-        await daemon.conductor.recover(waiting)
+        await daemon.reckoning.recover(waiting)
         assert await daemon.state(waiting) is S.LOST
 
 
@@ -91,7 +91,7 @@ async def test_an_outcome_that_nobody_was_told_of_ends_the_task(outside: Outside
         await outside.journal.set_state(key, IntentState.REVERTED, at=0.0)
     async with running(outside) as daemon:
         await settle()
-        await daemon.conductor.recover(task)
+        await daemon.reckoning.recover(task)
         assert (await daemon.task(task)).code == "attempt.reverted"
 
 
@@ -134,7 +134,7 @@ async def test_a_submitted_task_is_settled_by_what_the_chain_says(outside: Outsi
         act(subject, tx=tx)
     async with running(outside) as daemon:
         await daemon.block()
-        await daemon.conductor.recover(task)
+        await daemon.reckoning.recover(task)
         await daemon.block()
         await daemon.block()
         assert await daemon.state(task) is S.SETTLED
@@ -156,7 +156,7 @@ async def test_work_that_is_over_on_chain_is_dropped(outside: Outside, fate: str
     act[fate]()
     async with running(outside) as daemon:
         await settle()
-        await daemon.conductor.recover(task)
+        await daemon.reckoning.recover(task)
         assert await daemon.state(task) is (S.CANCELED if fate == "canceled" else S.LOST)
         assert daemon.leases == [f"source:{source}"]
 
@@ -193,7 +193,7 @@ async def recovered(daemon: Daemon) -> None:
     """With the first block, as the daemon does it."""
     cursor = await daemon.outside.journal.cursor()
     known = cursor[0] if cursor else 0
-    recovery = asyncio.ensure_future(resume(daemon.ports, daemon.conductor, daemon.intake.promises, known))
+    recovery = asyncio.ensure_future(resume(daemon.ports, daemon.reckoning, known))
     await daemon.block()
     await daemon.outside.clock.advance(PAUSE_S)
     await recovery

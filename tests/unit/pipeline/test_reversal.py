@@ -144,7 +144,7 @@ async def test_a_forged_task_is_dropped_before_the_attempt_and_found_again_if_it
         assert (row.state, row.code) == (S.DECLINED, "chain.disproved")
         await daemon.block(fact)
         assert await daemon.state(fact.task) is S.DECLINED, "the same word again proves nothing"
-        await Census(daemon.ports, daemon.conductor, daemon.intake).count()
+        await Census(daemon.ports, daemon.reckoning, daemon.intake).count()
         await settle()
         assert await daemon.state(fact.task) is S.SEEN
         attempted = await daemon.task(busy)
@@ -160,7 +160,7 @@ async def test_a_task_whose_log_was_lost_is_found_by_the_census(outside: Outside
         task = outside.chain.publish_task(source, config_url=CONFIG).task
         await daemon.block()
         assert await outside.journal.task(task) is None
-        await Census(daemon.ports, daemon.conductor, daemon.intake).count()
+        await Census(daemon.ports, daemon.reckoning, daemon.intake).count()
         await settle()
         assert await daemon.state(task) is S.SUBMITTED
 
@@ -174,7 +174,7 @@ async def test_an_end_whose_log_was_lost_is_found_by_the_census(outside: Outside
         outside.chain.attempt(task, OTHER)
         outside.chain.submit(task, OTHER)
         await outside.clock.advance(200)
-        await Census(daemon.ports, daemon.conductor, daemon.intake).count()
+        await Census(daemon.ports, daemon.reckoning, daemon.intake).count()
         await settle()
         assert await daemon.state(task) is S.LOST
 
@@ -186,7 +186,7 @@ async def test_a_census_without_an_endpoint_changes_nothing(outside: Outside) ->
         task = await daemon.publish(source)
         await outside.clock.advance(200)
         outside.chain.failures = [DOWN, DOWN]
-        await Census(daemon.ports, daemon.conductor, daemon.intake).count()
+        await Census(daemon.ports, daemon.reckoning, daemon.intake).count()
         assert await daemon.state(task) is S.EXECUTING
 
 
@@ -241,7 +241,7 @@ async def test_open_tasks_are_counted_every_three_minutes_and_seldom_while_none_
     async with running(outside) as daemon:
         await serving(daemon, source)
         await daemon.block()
-        census = asyncio.ensure_future(Census(daemon.ports, daemon.conductor, daemon.intake).run())
+        census = asyncio.ensure_future(Census(daemon.ports, daemon.reckoning, daemon.intake).run())
         await settle()
         outside.chain.calls.clear()
         await outside.clock.advance(4 * 180)
@@ -318,7 +318,7 @@ async def test_an_attempt_that_fails_because_its_task_is_gone_ends_the_work(outs
         [attempt] = await outside.journal.intents_of(task)
         await daemon.sign()
         failed = await outside.journal.set_state(attempt.intent.key, IntentState.REVERTED, at=outside.clock.now())
-        await daemon.conductor.on_intent(failed)
+        await daemon.reckoning.on_intent(failed)
         await settle()
         row = await daemon.task(task)
         assert (row.state, row.code) == (S.FAILED, "chain.undone")
