@@ -1,4 +1,4 @@
-"""The journal's twin for tests: same promises, same errors, nothing on disk."""
+"""The journal's twin for tests: same promises, same errors, nothing on disk. Of the outbox: `memory_outbox`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, replace
@@ -7,28 +7,27 @@ from ogpu_provider.domain.approval import Approval
 from ogpu_provider.domain.cordon import Cordon
 from ogpu_provider.domain.errors import KnownIntent, StaleRow, StoreError
 from ogpu_provider.domain.facts import Block
-from ogpu_provider.domain.intent import Effect, GasUsed, Intent, IntentRow, IntentState, SignedTx
+from ogpu_provider.domain.intent import SignedTx
 from ogpu_provider.domain.learnt import Key, Learnt
 from ogpu_provider.domain.source import ServedSource
 from ogpu_provider.domain.task import JournalLine, ResultOutcome, Task, TaskState, Transition
-from ogpu_provider.domain.units import Address, Hash, Wei
+from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.wish import Wish
 from ogpu_provider.store import moves
+from ogpu_provider.store.memory_outbox import MemoryOutbox
 from ogpu_provider.store.reader import RUNS
 
 
-class MemoryStore:
+class MemoryStore(MemoryOutbox):
     """Implements `Journal` and `Outbox`, and the reader's questions that tests ask."""
 
     def __init__(self) -> None:
-        self._cursor: tuple[int, Hash] | None = None
+        super().__init__()
         self._tasks: dict[Address, Task] = {}
         self._lines: list[JournalLine] = []
         self._results: dict[Address, bytes] = {}
         self._result_times: dict[Address, float] = {}
         self._sources: dict[Address, ServedSource] = {}
-        self._intents: dict[str, IntentRow] = {}
-        self._signed: dict[Hash, SignedTx] = {}
         self._wishes: dict[str, Wish] = {}
         self._approvals: dict[Address, Approval] = {}
         self._learnt: dict[Key, Learnt] = {}
@@ -46,9 +45,6 @@ class MemoryStore:
         if cursor is not None:
             self._cursor = (cursor.number, cursor.hash)
         return new
-
-    async def cursor(self) -> tuple[int, Hash] | None:
-        return self._cursor
 
     async def task(self, address: Address) -> Task | None:
         return self._tasks.get(address)
@@ -146,18 +142,6 @@ class MemoryStore:
         ]
         return max(runs[-RUNS:], default=None)
 
-    async def intent(self, key: str) -> IntentRow | None:
-        return self._intents.get(key)
-
-    async def intents_of(self, subject: Address) -> list[IntentRow]:
-        return [row for row in self._intents.values() if row.intent.subject == subject]
-
-    async def plan(self, intent: Intent, *, at: float) -> bool:
-        if intent.key in self._intents:
-            return False
-        self._intents[intent.key] = IntentRow(intent, IntentState.PLANNED, planned_at=at, updated_at=at)
-        return True
-
     async def sources(self) -> list[ServedSource]:
         return list(self._sources.values())
 
@@ -197,101 +181,6 @@ class MemoryStore:
 
     async def unwish(self, subject: str) -> None:
         self._wishes.pop(subject, None)
-
-    async def open_intents(self) -> list[IntentRow]:
-        return [row for row in self._intents.values() if row.state.open]
-
-    async def planned_intents(self) -> list[IntentRow]:
-        return [row for row in self._intents.values() if row.state is IntentState.PLANNED]
-
-    async def signed(self, key: str) -> list[SignedTx]:
-        return [tx for tx in self._signed.values() if tx.intent_key == key]
-
-    async def put_signed(self, *txs: SignedTx) -> None:
-        before = dict(self._intents), dict(self._signed)
-        try:
-            for tx in txs:
-                self._put_signed(tx)
-        except StoreError:
-            self._intents, self._signed = before
-            raise
-
-    def _put_signed(self, tx: SignedTx) -> None:
-        row = self._intent(tx.intent_key)
-        other = next((t for t in self._signed.values() if t.nonce == tx.nonce and t.intent_key != tx.intent_key), None)
-        if other is not None:
-            raise StoreError(f"nonce {tx.nonce} carries {other.intent_key}", code="store.nonce_taken")
-        moved = moves.move(row, IntentState.SIGNED, at=tx.signed_at, tx_hash=tx.hash)
-        self._signed.setdefault(tx.hash, tx)
-        self._intents[tx.intent_key] = replace(moved, nonce=tx.nonce)
-
-    async def set_state(
-        self,
-        key: str,
-        state: IntentState,
-        *,
-        at: float,
-        tx_hash: Hash | None = None,
-        block_number: int | None = None,
-        block_hash: Hash | None = None,
-        gas_used: int | None = None,
-        fee_paid: Wei | None = None,
-    ) -> IntentRow:
-        moved = moves.move(
-            self._intent(key),
-            state,
-            at=at,
-            tx_hash=tx_hash,
-            block_number=block_number,
-            block_hash=block_hash,
-            gas_used=gas_used,
-            fee_paid=fee_paid,
-        )
-        self._intents[key] = moved
-        return moved
-
-    async def highest_nonce(self) -> int | None:
-        return max((tx.nonce for tx in self._signed.values()), default=None)
-
-    async def signed_at(self, nonce: int) -> list[SignedTx]:
-        return [tx for tx in self._signed.values() if tx.nonce == nonce]
-
-    async def paid_since(self, at: float) -> list[tuple[float, Wei]]:
-        minutes: dict[int, tuple[float, Wei]] = {}
-        for row, used, tx in self._paid():
-            if row.updated_at >= at:
-                before = minutes.get(int(row.updated_at // 60), (0.0, 0))[1]
-                fee = used * tx.max_fee if row.fee_paid is None else row.fee_paid
-                minutes[int(row.updated_at // 60)] = row.updated_at, before + fee
-        return list(minutes.values())
-
-    async def gas_used(self, last: int) -> list[GasUsed]:
-        alike: dict[tuple[Effect, int, bool], list[int]] = {}
-        for row, used, tx in self._paid()[-last:]:
-            if not tx.void:
-                alike.setdefault((row.intent.effect, tx.gas, row.state is IntentState.CONFIRMED), []).append(used)
-        return [GasUsed(*kind, max(used), len(used)) for kind, used in sorted(alike.items())]
-
-    def _paid(self) -> list[tuple[IntentRow, int, SignedTx]]:
-        found = [
-            (row, row.gas_used, self._signed[row.tx_hash])
-            for row in self._intents.values()
-            if not row.state.open and row.gas_used is not None and row.tx_hash in self._signed
-        ]
-        return sorted(found, key=lambda one: one[0].updated_at)
-
-    async def intent_of(self, tx_hash: Hash) -> IntentRow | None:
-        tx = self._signed.get(tx_hash)
-        return None if tx is None else self._intents[tx.intent_key]
-
-    async def intents_among(self, hashes: Collection[Hash]) -> dict[Hash, IntentRow]:
-        return {one: self._intents[self._signed[one].intent_key] for one in hashes if one in self._signed}
-
-    def _intent(self, key: str) -> IntentRow:
-        row = self._intents.get(key)
-        if row is None:
-            raise StoreError(f"no intent {key}", code="store.no_intent")
-        return row
 
     def _replace(self, before: Task, after: Task) -> None:
         row = self._tasks.get(before.address)
