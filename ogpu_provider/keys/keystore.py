@@ -139,7 +139,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise KeyRefused(
             f"there is no keystore at {path}",
             code="key.missing",
-            remedy="make one with `ogpu-provider register`, or `ogpu-provider keys create`",
+            remedy="make it: `ogpu-provider register`, or `ogpu-provider keys create` (the gateway: --account gateway)",
         ) from None
     except OSError as error:
         raise KeyRefused(
