@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ogpu_provider.cli.screen import printable, table
+from ogpu_provider.cli.screen import amount, line, table
 from ogpu_provider.domain.units import coin
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ def sum_document(one: "Sum") -> dict[str, Any]:
 
 def show_groups(groups: Sequence["Group"]) -> None:
     """The dearest first."""
-    rows = [(group.code, group.tasks, coin(group.worth), group.alone, coin(group.alone_worth)) for group in groups]
+    rows = [(group.code, group.tasks, amount(group.worth), group.alone, amount(group.alone_worth)) for group in groups]
     table(("REASON", "TASKS", "WORTH", "THIS ALONE", "WORTH"), rows)
     print()
     for group in groups:
-        print(printable(f"{group.code}: {group.text}"))
-        lines = group.lines
-        for line in lines[:SHOWN]:
-            print(printable(f"  would have been taken with: {line}"))
-        if len(lines) > SHOWN:
-            print(f"  and {len(lines) - SHOWN} more (--json lists them)")
-        if not lines:
+        line(f"{group.code}: {group.text}")
+        settings = group.lines
+        for setting in settings[:SHOWN]:
+            line(f"would have been taken with: {setting}", 2)
+        if len(settings) > SHOWN:
+            print(f"  and {len(settings) - SHOWN} more (--json lists them)")
+        if not settings:
             print("  no setting would have taken it")

@@ -1,10 +1,15 @@
 """What people and scripts read. Text that others wrote is shown without control characters."""
 
 import json
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
+
+from ogpu_provider.domain.units import COIN
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -12,6 +17,29 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 def printable(text: str) -> str:
     """One line, without what could steer a terminal or turn the direction of reading."""
     return "".join(" " if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+def line(text: str, indent: int = 0) -> None:
+    """One sentence: on a terminal wrapped at its width, elsewhere a line of its own, so that scripts find it whole."""
+    shown = " " * indent + printable(text)
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns)
+        behind = " " * (indent + 2)
+        shown = textwrap.fill(shown, width, subsequent_indent=behind, break_long_words=False, break_on_hyphens=False)
+    print(shown)
+
+
+def amount(wei: int) -> str:
+    """Coin for people: five decimals, more where the first figures stand behind them. --json has it exactly."""
+    decimals = 5
+    while decimals < 18 and 0 < abs(wei) < 100 * COIN // 10**decimals:
+        decimals += 1
+    return f"{Decimal(wei).scaleb(-18):.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def some(number: int, what: str) -> str:
+    """1 task, 2 tasks."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def error(sentence: str, code: str, remedy: str = "", *, kind: str = "error") -> None:

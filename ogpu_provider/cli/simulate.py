@@ -12,7 +12,7 @@ from ogpu_provider.cli.knowledge import coin_price, host_of, recorded
 from ogpu_provider.cli.misses import group_document, show_groups, sum_document
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.past import Offline, Past, Since, past, warn
-from ogpu_provider.cli.screen import at, document, facts, table
+from ogpu_provider.cli.screen import amount, at, document, facts, line, some, table
 from ogpu_provider.cli.since import begin
 from ogpu_provider.domain.units import coin
 
@@ -163,18 +163,18 @@ def books(one: "Books") -> dict[str, Any]:
 
 
 def _show(answer: dict[str, Any], groups: Sequence["Group"]) -> None:
-    print(f"{answer['published']['tasks']} tasks from {at(answer['since'])} to {at(answer['until'])}")
-    print(f"assumed: {answer['assumed']}")
-    print(f"not known: {answer['unknown']}")
+    line(f"{some(answer['published']['tasks'], 'task')} from {at(answer['since'])} to {at(answer['until'])}")
+    line(f"assumed: {answer['assumed']}")
+    line(f"not known: {answer['unknown']}")
     print()
     gas = "" if answer["gas_known"] else " (not known: no transaction was ever sent here)"
     facts(
         (
             *((name, _counted(answer[name])) for name in ("paid", "unpaid", "lost", "failed", "declined")),
-            ("income", coin(answer["income_wei"])),
-            ("gas", coin(answer["gas_wei"]) + gas),
-            ("energy", coin(answer["energy_wei"])),
-            ("net", coin(answer["net_wei"])),
+            ("income", amount(answer["income_wei"])),
+            ("gas", amount(answer["gas_wei"]) + gas),
+            ("energy", amount(answer["energy_wei"])),
+            ("net", amount(answer["net_wei"])),
             ("waited for room", answer["waited"] or None),
             ("run times", ", ".join(f"{count} {BASES[basis]}" for basis, count in answer["runs"].items() if count)),
             ("task slots", f"{answer['slots']['share']:.1%} of {answer['slots']['count']} busy"),
@@ -185,13 +185,17 @@ def _show(answer: dict[str, Any], groups: Sequence["Group"]) -> None:
         print()
         show_groups(groups)
     rows = [
-        (one["source"], *(one[name]["tasks"] for name in ("published", "paid", "lost", "declined")), one["net"])
+        (
+            one["source"],
+            *(one[name]["tasks"] for name in ("published", "paid", "lost", "declined")),
+            amount(one["net_wei"]),
+        )
         for one in answer["sources"]
     ]
     if rows:
         print()
-        table(("SOURCE", "PUBLISHED", "PAID", "LOST", "DECLINED", "NET"), rows)
+        table(("SOURCE", "TASKS", "PAID", "LOST", "DECLINED", "NET"), rows)
 
 
 def _counted(one: dict[str, Any]) -> str:
-    return f"{one['tasks']} tasks, {one['worth']} offered"
+    return f"{some(one['tasks'], 'task')}, {amount(one['worth_wei'])} offered" if one["tasks"] else "none"

@@ -6,7 +6,7 @@ from typing import Any
 from ogpu_provider.cli import journal
 from ogpu_provider.cli.live import report
 from ogpu_provider.cli.options import AsJson, ConfigFile
-from ogpu_provider.cli.screen import at, document, facts, printable
+from ogpu_provider.cli.screen import amount, at, document, facts, line
 
 
 async def status(*, json: AsJson = False, config: ConfigFile = None) -> int:
@@ -24,12 +24,12 @@ async def status(*, json: AsJson = False, config: ConfigFile = None) -> int:
 
 def _show(found: dict[str, Any]) -> None:
     diagnosis = found["diagnosis"]
-    print(printable(diagnosis["headline"]))
+    line(diagnosis["headline"])
     for finding in (*diagnosis["problems"], *diagnosis["notes"]):
         mark = "!" if finding in diagnosis["problems"] else "-"
-        print(printable(f"  {mark} {finding['code']}: {finding['text']}"))
+        line(f"{mark} {finding['code']}: {finding['text']}", 2)
         if finding["remedy"]:
-            print(printable(f"      remedy: {finding['remedy']}"))
+            line(f"remedy: {finding['remedy']}", 6)
     print()
     facts(
         (
@@ -96,7 +96,7 @@ def _wallet(found: dict[str, Any]) -> str:
         return ""
     covered = account["tasks_covered"]
     gas = f", gas for about {covered} tasks" if covered is not None else ""
-    return f"{account['balance']}{gas} (read {max(0, time.time() - account['read_at']):.0f} s ago)"
+    return f"{amount(account['balance_wei'])}{gas} (read {max(0, time.time() - account['read_at']):.0f} s ago)"
 
 
 def _capacity(found: dict[str, Any]) -> str:
@@ -112,4 +112,4 @@ def _capacity(found: dict[str, Any]) -> str:
 
 def _recent(recent: dict[str, Any]) -> str:
     seen = f"{recent['published']} tasks published, {recent['settled']} paid"
-    return f"{seen}: {recent['paid']} earned, {recent['fees']} gas"
+    return f"{seen}: {amount(recent['paid_wei'])} earned, {amount(recent['fees_wei'])} gas"

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from ogpu_provider.cli import journal
 from ogpu_provider.cli.live import report
 from ogpu_provider.cli.options import ConfigFile
-from ogpu_provider.cli.screen import printable
+from ogpu_provider.cli.screen import amount, printable
 from ogpu_provider.cli.sources import standing
 from ogpu_provider.domain.errors import ConfigError, ControlError, ProviderError
 from ogpu_provider.domain.units import short
@@ -93,9 +93,9 @@ def _head(found: dict[str, Any]) -> "Table":
     grid = Table.grid(padding=(0, 2))
     grid.add_row(Text(printable(diagnosis["headline"]), style=f"bold {color}"))
     block = f"block {head['block']}, {head['age_s']:.0f} s old" if head else "no block yet"
-    wallet = f"wallet {account['balance']}" if account else "wallet not read yet"
+    wallet = f"wallet {amount(account['balance_wei'])}" if account else "wallet not read yet"
     recent = found["recent"]
-    earned = f"24 h: {recent['settled']} paid, {recent['paid']} earned, {recent['fees']} gas"
+    earned = f"24 h: {recent['settled']} paid, {amount(recent['paid_wei'])} earned, {amount(recent['fees_wei'])} gas"
     grid.add_row(
         Text(printable(f"{short(found['provider'] or '')} on {found['network']}   {block}   {wallet}   {earned}"))
     )

@@ -5,15 +5,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ogpu_provider.cli import journal
+from ogpu_provider.cli import journal, screen
 from ogpu_provider.cli.live import daemon_of
 from ogpu_provider.cli.options import AsJson, ConfigFile, TaskName
 from ogpu_provider.cli.past import past
-from ogpu_provider.cli.screen import at, document, facts, printable
+from ogpu_provider.cli.screen import amount, at, document, facts
 from ogpu_provider.domain.errors import ChainError, ControlError, ProviderError
 from ogpu_provider.domain.history import PastTask
 from ogpu_provider.domain.task import JournalLine, Task, TaskState
-from ogpu_provider.domain.units import Address, coin
+from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Ruling
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def why(task: TaskName, /, *, json: AsJson = False, config: ConfigFile = N
     else:
         _show(row, line, judgement(lines))
         if waits:
-            print(printable(f"It waits: {waits}"))
+            screen.line(f"It waits: {waits}")
 
 
 async def _waits(row: Task, config: Path | None) -> str:
@@ -74,24 +74,26 @@ async def _waits(row: Task, config: Path | None) -> str:
 def _show(row: Task, line: JournalLine | None, judged: Sequence[Ruling]) -> None:
     print(f"{row.address} {MEANING[row.state]}.")
     for reason in line.reasons if line else ():
-        print(f"  {reason.code}: {printable(reason.text)}")
+        screen.line(f"{reason.code}: {reason.text}", 2)
+    if line and not line.reasons and row.code:
+        screen.line(f"{row.code}: {row.reason}", 2)
+    if row.state is TaskState.FAILED and row.dispatches:
+        print(f"  what its containers printed: `ogpu-provider tasks logs {row.address[:10]}`")
     if judged:
         print("the rules, in order; the first that speaks against it decides:")
         _show_rules(judged)
-    if line and not line.reasons and row.code:
-        print(f"  {row.code}: {printable(row.reason)}")
     if row.obliged:
-        print("  It was attempted for us by the master or an agent: an obligation, rules were not asked.")
+        screen.line("It was attempted for us by the master or an agent: an obligation, rules were not asked.", 2)
     if line:
         before = f"{line.before} -> " if line.before else ""
-        print(f"decided {at(line.at)}: {before}{line.after} (daemon start {line.boot})")
+        screen.line(f"decided {at(line.at)}: {before}{line.after} (daemon start {line.boot})")
 
 
 def _show_rules(rulings: Sequence[Ruling]) -> None:
     for ruling in rulings:
-        print(f"  {'+' if ruling.passed else '-'} {ruling.code}: {printable(ruling.text)}")
+        screen.line(f"{'+' if ruling.passed else '-'} {ruling.code}: {ruling.text}", 2)
         if not ruling.passed and ruling.setting:
-            print(f"      would have passed with: {printable(ruling.setting)}")
+            screen.line(f"would have passed with: {ruling.setting}", 6)
 
 
 async def _unseen(name: str, error: ProviderError, config: Path | None, *, json: bool) -> None:
@@ -111,7 +113,7 @@ async def _unseen(name: str, error: ProviderError, config: Path | None, *, json:
         document(_unseen_document(known, against))
         return
     print(f"{address} was never seen by this provider.")
-    facts((("source", known.source), ("pays", coin(known.payment)), ("expiry", at(known.expiry))), indent="  ")
+    facts((("source", known.source), ("pays", amount(known.payment)), ("expiry", at(known.expiry))), indent="  ")
     if known.end is not None:
         print(f"  on chain it is {known.end.name.lower()}")
     if against:

@@ -10,7 +10,7 @@ from ogpu_provider.cli.knowledge import coin_price, host_of, recorded
 from ogpu_provider.cli.misses import group_document, show_groups, sum_document
 from ogpu_provider.cli.options import AsJson, ConfigFile
 from ogpu_provider.cli.past import Offline, Past, Since, past, warn
-from ogpu_provider.cli.screen import at, document, printable
+from ogpu_provider.cli.screen import amount, at, document, printable, some
 from ogpu_provider.cli.since import begin
 from ogpu_provider.domain.facts import TaskStatus
 from ogpu_provider.domain.history import Outcome, PastTask
@@ -118,11 +118,11 @@ def _document(answer: Answer, found: Past, start: float) -> dict[str, Any]:
 
 def _show(answer: Answer, found: Past, start: float) -> None:
     published, missed = answer.published, answer.missed
-    print(f"since {at(start)}: {published.tasks} tasks published, {coin(published.worth)} offered")
-    print(f"  {answer.taken.tasks} taken or under way, {coin(answer.taken.worth)}")
+    print(f"since {at(start)}: {some(published.tasks, 'task')} published, {amount(published.worth)} offered")
+    print(f"  {answer.taken.tasks} taken or under way, {amount(answer.taken.worth)}")
     if answer.withdrawn.tasks:
-        print(f"  {answer.withdrawn.tasks} withdrawn by their clients")
-    print(f"  {missed.tasks} missed, {coin(missed.worth)}")
+        print(f"  {answer.withdrawn.tasks} withdrawn by clients, {amount(answer.withdrawn.worth)}")
+    print(f"  {missed.tasks} missed, {amount(missed.worth)}")
     if not published.tasks:
         print(printable("nothing was published" if not found.problem else "nothing is known of that time"))
     if missed.tasks:

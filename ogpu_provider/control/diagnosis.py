@@ -197,7 +197,8 @@ def _recent_notes(recent: Document | None) -> list[Finding]:
         found.append(Finding("tasks.none", "no task was published to its sources in the last 24 h"))
     if recent and recent["refusals"]:
         listed = ", ".join(f"{number} {code}" for code, number in recent["refusals"].items())
-        found.append(Finding("tasks.refused", f"not taken or lost in the last 24 h: {listed}", "`ogpu-provider why`"))
+        text = f"not taken or lost in the last 24 h: {listed}"
+        found.append(Finding("tasks.refused", text, "`ogpu-provider why-idle`"))
     return found
 
 

@@ -22,6 +22,7 @@ Pure; every rule runs, so that a person sees all that stands in the way. The fir
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from ogpu_provider.domain.admission import Candidate
@@ -92,7 +93,7 @@ def input_valid(c: Candidate, _: AdmissionPolicy, __: Circumstances) -> Ruling |
 
 def not_expired(c: Candidate, _: AdmissionPolicy, __: Circumstances) -> Ruling:
     left = c.expiry - c.now
-    text = f"expires in {left:.0f} s, at {c.expiry}" if left > 0 else f"expired {-left:.0f} s ago, at {c.expiry}"
+    text = f"expires in {left:.0f} s, {_at(c.expiry)}" if left > 0 else f"expired {-left:.0f} s ago, {_at(c.expiry)}"
     return Ruling("time.expired", left > 0, text)
 
 
@@ -112,7 +113,7 @@ def payment_enough(c: Candidate, policy: AdmissionPolicy, now: Circumstances) ->
     pays = c.payment if now.bid is None else now.bid
     own = _of(c.source, policy.min_payment_by_source)
     floor, whose = (policy.min_payment, "floor") if own is None else (own, f"floor for source {c.source}")
-    paid = f"pays {coin(c.payment)} OGPU" if now.bid is None else f"is bid {coin(pays)} of {coin(c.payment)} OGPU for"
+    paid = f"pays {coin(c.payment)} OGPU" if now.bid is None else f"our bid is {coin(pays)} of {coin(c.payment)} OGPU"
     text = f"{paid}, the {whose} is {coin(floor)} OGPU"
     setting = f'admission.min_payment = "{coin(pays)}"'
     if own is not None:
@@ -209,6 +210,14 @@ def _unbroken(code: str, text: str, breaker: OpenBreaker | None) -> Ruling | Non
         return None
     weight = f"{breaker.weight:.1f} of {breaker.limit:.1f}; taken again in {breaker.closes_in:.0f} s"
     return Ruling(code, False, f"{text}: {weight}", f"breakers.limit = {int(breaker.weight) + 1}")
+
+
+def _at(expiry: int) -> str:
+    """For people, who may have any clock; strangers choose it, and a day that no calendar has stays a number."""
+    try:
+        return f"at {datetime.fromtimestamp(expiry, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"at {expiry}"
 
 
 def _denied(what: str, address: Address | None, denied: frozenset[Address], setting: str) -> Ruling | None:

@@ -77,5 +77,5 @@ async def test_a_bid_below_the_operators_floor_is_not_made() -> None:
         task = await daemon.publish(source, payment=COIN)
         row = await daemon.task(task)
         assert (row.state, row.code) == (TaskState.DECLINED, "payment.below_floor")
-        assert "is bid 0.25 of 1 OGPU for" in row.reason
+        assert "our bid is 0.25 of 1 OGPU" in row.reason
         assert await sent(daemon, task) == []
