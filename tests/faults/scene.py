@@ -53,12 +53,16 @@ class Scene:
         *,
         slots: int = 4,
         network: Mapping[str, object] | None = None,
+        alerts: Mapping[str, object] | None = None,
     ) -> ProviderProcess:
-        """Started, by `way` if one is given; `slots` is how many tasks at once, `network` are settings of that name."""
+        """Started, by `way` if one is given; `slots` is how many tasks at once, `network` and `alerts` are settings of
+        those names.
+        """
         folder.mkdir(exist_ok=True)
         through = {"rpc_url": way.url, "ws_url": way.ws_url} if way else {}
         settings: dict[str, Mapping[str, object]] = {
             "network": network or {},
+            "alerts": alerts or {},
             "admission": {
                 "min_payment": "0.005",
                 "min_time_left": 5.0,

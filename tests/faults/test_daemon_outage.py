@@ -1,4 +1,5 @@
-"""A whole daemon behind two endpoints that both go away: at its start, and in the middle of its work."""
+"""A whole daemon behind two endpoints that both go away: at its start, and in the middle of its work. Its operator is
+told, and told when it is over."""
 
 import asyncio
 import json
@@ -18,7 +19,8 @@ from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import others
 from tests.faults.lies import Fault
 from tests.faults.proxy import Proxy
-from tests.faults.scene import Scene
+from tests.faults.scene import PROVIDER, Scene
+from tests.unit.control.receiver import Inbox, inbox
 from tests.waiting import until
 
 INSTANCE = f"outage-{os.getpid()}"
@@ -70,16 +72,30 @@ async def one_is_enough(daemon: ProviderProcess) -> None:
     await until(told, 120, "the daemon to say that one endpoint of two answers")
 
 
+async def told(box: Inbox, *, over: bool) -> dict[str, Any]:
+    """The alert about the endpoints, or its end."""
+
+    async def came() -> dict[str, Any] | None:
+        found = (one for one in box.taken if one["code"] == "rpc.down" and one["resolved"] is over)
+        return next(found, None)
+
+    return await until(came, 120, f"an alert about the endpoints, over: {over}")
+
+
 async def test_a_daemon_outlives_all_of_its_endpoints(tmp_path: Path, stack: AsyncExitStack) -> None:
     scene = await Scene.open(stack, tmp_path / "network")
     ends = [await scene.proxy(seed) for seed in (1, 2)]
     for end in ends:
         await end.arm(Fault.REFUSE)
     others_way = {"rpc_urls": [ends[1].url, ends[1].ws_url]}
-    daemon = await scene.daemon(tmp_path, INSTANCE, ends[0], network=others_way)
+    box = await stack.enter_async_context(inbox())
+    alerts = {"url": box.url, "after": 1.0}
+    daemon = await scene.daemon(tmp_path, INSTANCE, ends[0], network=others_way, alerts=alerts)
     auditor = await scene.auditor(daemon, INSTANCE)
     await scene.journal(daemon)
     await is_cut_off(daemon, *ends)
+    alert = await told(box, over=False)
+    assert (alert["severity"], alert["provider"]) == ("critical", PROVIDER.address)
     for end in ends:
         await end.disarm()
     world = await scene.world(daemon)
@@ -95,6 +111,8 @@ async def test_a_daemon_outlives_all_of_its_endpoints(tmp_path: Path, stack: Asy
         for task in products:
             assert (await world.reaches(Address(task), TaskState.SETTLED)).response
     await one_is_enough(daemon)
+    await told(box, over=True)
+    assert all(secret not in daemon.log.read_text() for secret in ("s3cr3t-t0ken", "pa55phrase"))
     verdict = await auditor.verdict(products)
     assert verdict.broken == {}
     assert set(verdict.responses) == {task.lower() for task in products}
