@@ -127,6 +127,7 @@ def test_a_response_whose_nonce_was_used_up_because_it_was_there_is_submitted_ag
 
 
 def test_it_ends() -> None:
+    assert TIMES == {ATTEMPT: 3, SUBMIT: 2}
     unsent = row(ATTEMPT, T.CONFIRMED)
     assert wanted(*[unsent] * (TIMES[ATTEMPT] - 1)) == (ATTEMPT,)
     assert wanted(*[unsent] * TIMES[ATTEMPT]) == ()
