@@ -40,7 +40,7 @@ async def a_host(folder: Path, block_time: float = 0.2) -> AsyncIterator["Host"]
         network = Network(setup, node.rpc_url, await deploy(node.rpc_url))
         await network.pair()
         await network.deposit(network.client, 100 * COIN)
-        async with Rpc(devnet(node.rpc_url, node.ws_url)) as rpc:
+        async with Rpc(devnet(node.rpc_url, node.ws_url), timeout=60.0) as rpc:
             store = await SqliteStore.open(folder / "journal.db", chain_id=rpc.network.chain_id, provider=ME)
             yield Host(network, rpc, store)
             await store.close()
