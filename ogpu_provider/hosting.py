@@ -13,7 +13,7 @@ from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.units import Address
 from ogpu_provider.pipeline.results import ResultSink
 from ogpu_provider.runtime.callback.limits import CallbackLimits
-from ogpu_provider.runtime.callback.server import CallbackServer
+from ogpu_provider.runtime.callback.server import CallbackServer, not_here
 from ogpu_provider.runtime.composer import Composer, discover
 from ogpu_provider.runtime.egress.guard import Guard
 from ogpu_provider.runtime.engine import Engine
@@ -115,9 +115,12 @@ def callback_secret(data_dir: Path) -> bytes:
 
 
 def remembered_port(path: Path, host: str) -> int:
-    """The port that was free when this was first asked; the same one ever after."""
+    """The port that was free when this was first asked; the same one ever after. Raises ConfigError."""
     if not path.exists():
         with socket.socket() as probe:
-            probe.bind((host, 0))
+            try:
+                probe.bind((host, 0))
+            except OSError as error:
+                raise not_here(host, error) from error
             path.write_text(str(probe.getsockname()[1]))
     return int(path.read_text())

@@ -17,7 +17,7 @@ import structlog
 
 from ogpu_provider.control.wire import REQUEST_LIMIT, peer_uid, reachable
 from ogpu_provider.domain.errors import ControlError, ProviderError
-from ogpu_provider.domain.listener import Listener
+from ogpu_provider.domain.listener import Listener, streams
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class ControlServer:
         except OSError as error:
             text = f"{self.path}: {error.strerror}"
             raise ControlError(text, code="control.unusable", remedy="check owner and mode of data_dir") from error
-        self._server = Listener(bound, self._serve, limit=REQUEST_LIMIT)
+        self._server = Listener(bound, streams(self._serve, limit=REQUEST_LIMIT))
         return self
 
     async def __aexit__(

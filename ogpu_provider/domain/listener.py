@@ -1,7 +1,8 @@
 """Takes connections in, and waits where no descriptor is left for one more.
 
 asyncio's own server tries a hundred times at once then, and a second later a hundred times for each of those: the
-process spins, and fills its log, for as long as the shortage lasts. Here a connection waits in the socket's backlog.
+process spins, and fills its log, for as long as the shortage lasts. uvloop's sends every caller away without a word.
+Here a connection waits in the socket's backlog.
 """
 
 import asyncio
@@ -15,22 +16,30 @@ _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
+def streams(serve: Serve, *, limit: int) -> Callable[[], asyncio.BaseProtocol]:
+    """What calls `serve` for a connection. `limit` in bytes: a reader's buffer."""
+    return lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=limit), serve)
+
+
 class Listener:
-    """Calls `serve` for each connection of a listening socket, which is its own from now on. `limit` in bytes: a
-    reader's buffer. `short` is called with the error each time that a connection has to wait.
+    """Makes a `protocol` for each connection of a listening socket, which is its own from now on. `short` is called
+    with the error each time that a connection has to wait.
 
     Raises ValueError for a socket that is no stream.
     """
 
     def __init__(
-        self, sock: socket.socket, serve: Serve, *, limit: int, short: Callable[[OSError], None] = lambda _: None
+        self,
+        sock: socket.socket,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        *,
+        short: Callable[[OSError], None] = lambda _: None,
     ) -> None:
         if sock.type != socket.SOCK_STREAM:
             raise ValueError("not a stream socket")
         sock.setblocking(False)
         self._sock = sock
-        self._serve = serve
-        self._limit = limit
+        self._protocol = protocol
         self._short = short
         self._accepting = asyncio.get_running_loop().create_task(self._accept(), name="listener")
 
@@ -58,6 +67,3 @@ class Listener:
                     await asyncio.sleep(PAUSE_S)
                 else:  # whoever wanted to connect has left already
                     await asyncio.sleep(0)
-
-    def _protocol(self) -> asyncio.StreamReaderProtocol:
-        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=self._limit), self._serve)

@@ -103,18 +103,27 @@ class Follower:
                     raise
 
     async def _compare(self, order: Order) -> int | None:
-        if order.address is None:
+        if self._head is None:
             return None
-        now = await standing_of(self._node, order.address)
+        if order.address is None:
+            now = Standing(self._head.number, None)
+        else:
+            now = await standing_of(self._node, order, order.address)
+        if now.taken:
+            if self._for_long(order, now):
+                await self._move(order, "publication_undone", address=None, detail={"was": order.address})
+            return None
         if order.state.over:
             return await self._still_over(order, now)
-        late = self._head is not None and self._head.timestamp > order.expiry
+        late = self._head.timestamp > order.expiry
         if now.status is TaskStatus.CANCELED:
             await self._end(order, "cancelled", now, state=OrderState.CANCELLED, refunded=True)
         elif now.winner is not None:
             await self._complete(await self._running(order, now), now, *now.winner)
         elif now.status is None and late:
-            await self._fail(order, "publish.undone", "its publication was undone by the chain", now, refunded=True)
+            await self._fail(
+                order, "publish.undone", "the chain does not have it, and its time is over", now, refunded=True
+            )
         elif now.status is TaskStatus.EXPIRED or (late and not now.responses):
             await self._fail(order, "task.expired", "nobody answered before its expiry", now, refunded=now.paid_back)
         elif not await self._undone(order, now) and now.provider is not None:

@@ -3,13 +3,20 @@ holds a place no longer than that."""
 
 import asyncio
 import socket
+from functools import partial
 from typing import Any
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ogpu_provider.domain.listener import Listener
+
+log = structlog.get_logger(__name__)
 HEADER_LIMIT = 16 << 10
+BACKLOG = 2048
+"""Connections that wait to be taken in."""
 CONNECTIONS = 512
 """Requests beyond them are answered 503."""
 RECEIVE_S = 15.0
@@ -89,23 +96,40 @@ async def listen(app: ASGIApp, at: socket.socket, *, body_limit: int, receive_s:
     `body_limit` in bytes: far more than it can come to is not read.
     """
     limits = {"receive_s": receive_s, "message_limit": HEADER_LIMIT + CHUNKED * body_limit}
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            lifespan="off",
-            http=type("Limited", (Limited,), limits),
-            ws="none",
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=LEAVING_S,
-            server_header=False,
-        )
+    protocol = type("Limited", (Limited,), limits)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        lifespan="off",
+        http=protocol,
+        ws="none",
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=LEAVING_S,
+        server_header=False,
     )
-    serving = asyncio.ensure_future(server._serve([at]))  # `serve` would take the signals, which are the command's
+    config.load()
+    server = uvicorn.Server(config)
+    at.listen(BACKLOG)
+    made = partial(protocol, config=config, server_state=server.server_state, app_state={})
+    listener = Listener(at, made, short=_Short())
+    serving = asyncio.ensure_future(server._serve([]))  # `serve` would take the signals, which are the command's
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
+        listener.close()
         server.should_exit = True
         await serving
         raise
+
+
+class _Short:
+    """Says once that callers have to wait."""
+
+    _said = False
+
+    def __call__(self, error: OSError) -> None:
+        if not self._said:
+            self._said = True
+            remedy = "raise the limit of open files (LimitNOFILE, ulimit -n)"
+            log.error("callers_wait", error=str(error), remedy=remedy)

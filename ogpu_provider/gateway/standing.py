@@ -21,7 +21,8 @@ _FIRST = 50
 class Standing:
     """A task on chain, as of block `height` or one before it.
 
-    `status`: None where there is no such task, which is so where its publication was undone. `provider` is who
+    `status`: None where there is no such task, which is so where its publication was undone; `taken`: where its address
+    is by now that of another one, published in its stead. `provider` is who
     attempted it first; `responses` are (provider, response), the winner's alone once there is a winner, else the first
     ones in their order.
     """
@@ -32,6 +33,7 @@ class Standing:
     responses: Sequence[tuple[Address, Address]] = ()
     confirmed: bool = False
     manual: bool = False
+    taken: bool = False
 
     @property
     def winner(self) -> tuple[Address, Address] | None:
@@ -53,11 +55,12 @@ class Standing:
         return self.status is not None and self.winner is None and (self.paid_back or not self.responses)
 
 
-async def standing_of(node: Node, task: Address) -> Standing:
+async def standing_of(node: Node, order: Order, task: Address) -> Standing:
     """Two round trips at most. Raises RpcUnavailable, RpcRejected, and Malformed for what is no answer."""
-    status, count, method, winner, newest = await _ask(
+    status, terms, count, method, winner, newest = await _ask(
         node,
         view(task, "Task.getStatus"),
+        view(task, "Task.taskParams"),
         view(task, "Task.getAttemptCount"),
         view(task, "Task.getDeliveryMethod"),
         view(task, "Task.winningProvider"),
@@ -70,6 +73,9 @@ async def standing_of(node: Node, task: Address) -> Standing:
         if error.code != "chain.empty_answer":
             raise
         return Standing(height, None)
+    source, *rest = decode_result("Task.taskParams", terms)
+    if (source.lower(), *rest) != (order.source.lower(), order.config_url, order.expiry, order.payment):
+        return Standing(height, None, taken=True)
     attempts = min(decode_result("Task.getAttemptCount", count), _FIRST)
     manual = decode_result("Task.getDeliveryMethod", method) == DeliveryMethod.MANUAL_CONFIRMATION
     if not attempts:

@@ -70,9 +70,9 @@ class OrderReads(Reading):
         return await self._all(sql, order_of, limit)
 
     async def unsettled(self, after: int, *, limit: int) -> list[tuple[int, Order]]:
-        """On chain and not over, or failed and not refunded; with their positions, behind position `after`."""
+        """Pinned or on chain, and not over, or failed and not refunded; with their positions, behind `after`."""
         sql = (
-            f"SELECT * FROM orders WHERE seq > ? AND address IS NOT NULL AND ({LIVE} "  # noqa: S608
+            f"SELECT * FROM orders WHERE seq > ? AND (pinned OR address IS NOT NULL) AND ({LIVE} "  # noqa: S608
             "OR (state = 'FAILED' AND NOT refunded)) ORDER BY seq LIMIT ?"
         )
         return await self._all(sql, lambda row: (row["seq"], order_of(row)), after, limit)

@@ -128,6 +128,8 @@ class GatewayStore(Members, Deliveries, OrderReads, Ends, Forgetting, OutboxWrit
             columns = ", ".join(f"{name} = ?" for name in COLUMNS)
             sql = f"UPDATE orders SET {columns} WHERE id = ? AND updated_at = ? AND state = ?"  # noqa: S608
             guard = (order.id, order.updated_at, order.state)
+            if moved.address is not None and moved.address != order.address:
+                _take_from_others(connection, moved)
             if connection.execute(sql, (*_values(moved).values(), *guard)).rowcount == 0:
                 raise StoreError(f"{order.id} was moved by somebody else", code="store.stale")
             if intent is not None:
@@ -169,6 +171,17 @@ def _first(connection: sqlite3.Connection, owner: str, key: str, fingerprint: st
     if row["fingerprint"] != fingerprint:
         raise StoreError("this Idempotency-Key was used for another request", code="gateway.reused_key")
     return order_of(connection.execute("SELECT * FROM orders WHERE id = ?", (row["order"],)).fetchone())
+
+
+def _take_from_others(connection: sqlite3.Connection, published: Order) -> None:
+    """A task's address follows from how many were made before it: where blocks were undone, one that had it is no more
+    at it, and what is there is another one's."""
+    held = "SELECT * FROM orders WHERE address = ? AND id <> ?"
+    for row in connection.execute(held, (published.address, published.id)).fetchall():
+        other = replace(order_of(row), address=None, updated_at=max(published.updated_at, row["updated_at"] + 1e-6))
+        sql = "UPDATE orders SET address = NULL, updated_at = ? WHERE id = ?"
+        connection.execute(sql, (other.updated_at, other.id))
+        _note(connection, other, "publication_undone", {"was": published.address})
 
 
 def _made(connection: sqlite3.Connection, owner: str, since: float) -> int:

@@ -6,10 +6,9 @@ descriptors are free again all goes on by itself.
 
 import asyncio
 import os
-import resource
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -19,24 +18,12 @@ from ogpu_provider.devnet.provider_process import ProviderProcess
 from ogpu_provider.domain.task import TaskState
 from ogpu_provider.domain.units import Address
 from ogpu_provider.environment import others
+from tests.faults.descriptors import no_descriptor_left
 from tests.faults.scene import Scene
 from tests.waiting import until
 
 INSTANCE = f"descriptors-{os.getpid()}"
 pytestmark = [pytest.mark.devnet, pytest.mark.docker, pytest.mark.timeout(600)]
-
-
-@contextmanager
-def no_descriptor_left(pid: int) -> Iterator[None]:
-    """What the process has open stays open; it gets no other."""
-    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
-    free = next(number for number in range(len(taken) + 1) if number not in taken)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
 @pytest.fixture

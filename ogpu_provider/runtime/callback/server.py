@@ -20,7 +20,8 @@ from typing import Final, Protocol, Self
 import h11
 import structlog
 
-from ogpu_provider.domain.listener import Listener
+from ogpu_provider.domain.errors import ConfigError
+from ogpu_provider.domain.listener import Listener, streams
 from ogpu_provider.domain.task import ResultOutcome
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
@@ -52,6 +53,16 @@ class ResultSink(Protocol):
         """Durable when it returns STORED."""
 
     async def refuse(self, source: Address, task: Address, reason: Reason) -> None: ...
+
+
+def not_here(host: str, error: OSError) -> ConfigError:
+    """Nothing can listen at the address that containers are to post their results to."""
+    return ConfigError(
+        f"results cannot be taken at {host}: {error.strerror or error}",
+        code="config.callback_host",
+        remedy="set callback.host to an address that this host has on the engine's bridge, and callback.port to a "
+        "free one; an engine without root has its bridge elsewhere: use one with userns-remap instead",
+    )
 
 
 class CallbackServer:
@@ -100,11 +111,17 @@ class CallbackServer:
         return f"http://{self._host}:{self._port}/{source}-{self._proof(source)}"
 
     async def __aenter__(self) -> Self:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        sock = self._listener or socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
-        self._server = Listener(sock, self._accepted, limit=CHUNK, short=self._crowded)
+        sock = self._listener or self._bound()
+        self._server = Listener(sock, streams(self._accepted, limit=CHUNK), short=self._crowded)
         self._port = self._port or self._server.address[1]
         return self
+
+    def _bound(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            return socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise not_here(self._host, error) from error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -29,6 +29,7 @@ from ogpu_provider.devnet.transactions import read, transact
 from ogpu_provider.domain.source import DeliveryMethod
 from ogpu_provider.domain.units import COIN
 from ogpu_provider.keys import keystore
+from tests.faults.proxy import Proxy
 from tests.waiting import until
 
 PRICE = COIN // 100
@@ -184,6 +185,17 @@ class World:
 @asynccontextmanager
 async def running(folder: Path, *, coins: int = 10, confirmations: int = 1) -> AsyncIterator[World]:
     """Models: multiply, dear (costs more than the Vault holds), manual (confirmed by hand), hasty (by itself)."""
+    async with (
+        prepared(folder, coins=coins) as (network, models),
+        gateway_on(network, folder, models, confirmations=confirmations) as world,
+    ):
+        await world.command("models", "add", "hasty", models["manual"][0], "multiply", "0.01", "--auto-confirm")
+        yield world
+
+
+@asynccontextmanager
+async def prepared(folder: Path, *, coins: int = 10) -> AsyncIterator[tuple[LocalNetwork, dict[str, tuple[str, str]]]]:
+    """A network on which the gateway's client can pay, and models of it."""
     async with LocalNetwork(folder, registry=False) as network:
         made = network.describe()
         pairs = [(accounts.role(master), accounts.role(who)) for who, master in PROVIDERS.items()]
@@ -202,19 +214,24 @@ async def running(folder: Path, *, coins: int = 10, confirmations: int = 1) -> A
                 for one in (source, manual):
                     await transact(rpc, provider, nexus, "Nexus", "register", one, provider.address, 1)
         models = {"multiply": (source, "0.01"), "dear": (source, str(coins + 1)), "manual": (manual, "0.01")}
-        async with gateway_on(network, folder, models, confirmations=confirmations) as world:
-            await world.command("models", "add", "hasty", manual, "multiply", "0.01", "--auto-confirm")
-            yield world
+        yield network, models
 
 
 @asynccontextmanager
 async def gateway_on(
-    network: LocalNetwork, folder: Path, models: Mapping[str, tuple[str, str]], *more: str, confirmations: int = 1
+    network: LocalNetwork,
+    folder: Path,
+    models: Mapping[str, tuple[str, str]],
+    *more: str,
+    confirmations: int = 1,
+    way: Proxy | None = None,
 ) -> AsyncIterator[World]:
-    """A gateway on a network that runs; `models` are source and price by id, `more` lines of its settings."""
+    """A gateway on a network that runs; `models` are source and price by id, `more` lines of its settings, `way` what
+    stands between it and the node."""
     port, metrics = free_port(), free_port()
     ours = f"port = {port}", f"metrics_port = {metrics}", *more
-    config = await _configure(folder, network.describe(), confirmations, *ours)
+    made = network.describe() | ({"rpc_url": way.url, "ws_url": way.ws_url} if way else {})
+    config = await _configure(folder, made, confirmations, *ours)
     world = World(network, config, port, metrics)
     for model, (source, price) in models.items():
         await world.command("models", "add", model, source, "multiply", price)

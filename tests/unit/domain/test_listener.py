@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ogpu_provider.domain.listener import Listener
+from ogpu_provider.domain.listener import Listener, streams
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -25,7 +25,7 @@ async def said(port: int, text: bytes) -> bytes:
 
 
 async def test_everybody_is_served_and_nobody_once_it_is_closed() -> None:
-    listener = Listener(socket.create_server(("127.0.0.1", 0)), echo, limit=1024)
+    listener = Listener(socket.create_server(("127.0.0.1", 0)), streams(echo, limit=1024))
     port = listener.address[1]
     texts = [b"%d\n" % number for number in range(50)]
     assert await asyncio.gather(*(said(port, text) for text in texts)) == texts
@@ -36,17 +36,17 @@ async def test_everybody_is_served_and_nobody_once_it_is_closed() -> None:
 
 def test_a_datagram_socket_is_refused() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(ValueError, match="stream"):
-        Listener(sock, echo, limit=1024)
+        Listener(sock, streams(echo, limit=1024))
 
 
 SHORT = """
-import asyncio, os, resource, socket
-from ogpu_provider.domain.listener import Listener
+import asyncio, importlib, os, resource, socket, sys
+from ogpu_provider.domain.listener import Listener, streams
 from tests.unit.domain.test_listener import echo, said
 
 async def main():
     waits = []
-    listener = Listener(socket.create_server(("127.0.0.1", 0)), echo, limit=1024, short=waits.append)
+    listener = Listener(socket.create_server(("127.0.0.1", 0)), streams(echo, limit=1024), short=waits.append)
     port = listener.address[1]
     await said(port, b"first\\n")
     made = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
@@ -68,12 +68,14 @@ async def main():
     loop = asyncio.get_running_loop()
     print("answers", [await loop.sock_recv(one, 100) for one in made])
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory=importlib.import_module(sys.argv[1]).new_event_loop) as runner:
+    runner.run(main())
 """
 
 
-def test_connections_wait_while_no_descriptor_is_left_and_the_process_does_not_spin() -> None:
-    ran = subprocess.run([sys.executable, "-c", SHORT], capture_output=True, text=True, timeout=120, check=True)
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_connections_wait_while_no_descriptor_is_left_and_the_process_does_not_spin(loop: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", SHORT, loop], capture_output=True, text=True, timeout=120, check=True)
     waits, answers = ran.stdout.splitlines()
     assert answers == f"answers {[b'hello' + bytes([10])] * 3}"
     assert 1 <= int(waits.split()[1]) <= 10, "one look every half a second, at most"

@@ -30,6 +30,7 @@ class Node:
         self.there = True
         self.status = TaskStatus.NEW
         self.attempts: list[Address] = []
+        self.terms: tuple[object, ...] = ()
 
     async def call(self, method: str, *params: Any) -> Any:
         (answer,) = await self.batch([(method, params)])
@@ -41,6 +42,7 @@ class Node:
     def _view(self, params: Sequence[Any]) -> str:
         values: dict[str, tuple[object, ...]] = {
             "Task.getStatus": (self.status,),
+            "Task.taskParams": self.terms,
             "Task.getAttemptCount": (len(self.attempts),),
             "Task.getDeliveryMethod": (1,),
             "Task.winningProvider": (ZERO_ADDRESS,),
@@ -58,6 +60,7 @@ class World:
         self.store = store
         self.id = order.id
         self.node = Node()
+        self.node.terms = (order.source, order.config_url, order.expiry, order.payment)
         self.ended: list[str] = []
         self.clock = FakeClock(1000.0)
         self.follower = Follower(
@@ -131,3 +134,30 @@ async def test_an_end_that_one_node_does_not_know_yet_is_not_taken_back(world: W
     assert (assigned.state, assigned.provider) == (OrderState.ASSIGNED, ONE)
     kinds = [line.kind for line in await world.store.history(world.id)]
     assert kinds == ["created", "published", "cancelled", "reopened", "assigned"]
+
+
+async def test_another_s_task_at_its_address_is_none_of_its_own(world: World) -> None:
+    """The publication was undone, and what a stranger published in its stead got the same address."""
+    world.node.attempts = [ONE]
+    assert (await world.block(11, 1001)).state is OrderState.ASSIGNED
+    source, _, expiry, payment = world.node.terms
+    world.node.terms = (source, "https://ipfs.test/ipfs/another", expiry, payment)
+    world.node.status = TaskStatus.CANCELED
+    assert (await world.block(12, 1002)).address == TASK  # believed once a later block says so, too
+    gone = await world.block(13, 1003)
+    assert (gone.address, gone.state) == (None, OrderState.ASSIGNED)
+    await world.block(14, 1004)
+    assert ((back := await world.block(15, 1005)).provider, back.state) == (None, OrderState.CREATED)
+    failed = await world.block(16, 5000)
+    assert (failed.state, failed.code, failed.refunded) == (OrderState.FAILED, "publish.undone", True)
+
+
+async def test_an_order_that_is_published_takes_its_address_from_one_that_was_undone(world: World) -> None:
+    key, _ = await a_key(world.store, "second")
+    other = await an_order(world.store, key, 2, at=1001.0)
+    other = await world.store.move(other, "published", at=1001.5, address=TASK, pinned=True)
+    assert other.address == TASK
+    first = await world.order()
+    assert first.address is None
+    assert [event.kind for event in await world.store.history(first.id)][-1] == "publication_undone"
+    assert (await world.store.order_at(TASK)) == other

@@ -5,13 +5,16 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
 
+from ogpu_provider.domain.errors import ConfigError
 from ogpu_provider.domain.task import ResultOutcome
 from ogpu_provider.domain.units import Address
 from ogpu_provider.domain.verdict import Reason
+from ogpu_provider.hosting import remembered_port
 from ogpu_provider.runtime.callback.limits import CallbackLimits
 from ogpu_provider.runtime.callback.server import CallbackServer
 
@@ -224,3 +227,15 @@ async def test_closing_lets_an_open_request_finish() -> None:
             assert sink.gate is not None
             asyncio.get_running_loop().call_later(0.1, sink.gate.set)
         assert (await posting).status_code == 200
+
+
+async def test_an_address_that_is_not_this_host_s_is_told_as_that(tmp_path: Path) -> None:
+    """As the bridge of an engine without root."""
+    elsewhere = "192.0.2.1"
+    with pytest.raises(ConfigError) as caught:
+        async with CallbackServer(elsewhere, 0, SECRET, Sink(), CallbackLimits()):
+            raise AssertionError("it listens")
+    assert (caught.value.code, elsewhere in str(caught.value)) == ("config.callback_host", True)
+    with pytest.raises(ConfigError) as caught:
+        remembered_port(tmp_path / "callback.port", elsewhere)
+    assert caught.value.code == "config.callback_host"
