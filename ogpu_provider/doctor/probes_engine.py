@@ -53,6 +53,8 @@ class DockerEngine:
         from ogpu_provider.runtime.compose import render
         from ogpu_provider.runtime.egress import guard
 
+        if any(each.startswith("name=rootless") for each in (await self.facts()).security):
+            return guard.ELSEWHERE
         instance = self._settings.runtime.instance
         found = await self._connected().containers({render.INSTANCE: instance})
         serving = {

@@ -152,6 +152,7 @@ class Launch:
             options = network.get("Options") or {}
             if options.get(render.BRIDGE_OPTION) != bridge_name(self._settings.instance, source):
                 found = (*found, "its network has another bridge than its egress rules")
+            self._guard.expect(source)
         if found:
             text = f"the engine made something else than was asked for: {'; '.join(found[:5])}"
             raise EngineError(text, code="engine.unverified", retry=Retry.NEVER)

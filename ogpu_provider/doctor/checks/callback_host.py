@@ -22,6 +22,7 @@ CHECK = Check(
     severity=Severity.ERROR,
     title="callback address",
     meaning="Containers post their results to this address; the daemon cannot listen there.",
-    remedy="leave callback.host at auto, or set it to an address that this host has on the engine's bridge",
+    remedy="leave callback.host at auto, or set it to an address that this host has on the engine's bridge; an engine "
+    "without root has its bridge elsewhere: use one with userns-remap instead",
     look=look,
 )

@@ -7,6 +7,7 @@ back, and removed after its containers. They stay when the daemon ends: the cont
 import asyncio
 import contextlib
 import ipaddress
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -23,6 +24,9 @@ from ogpu_provider.runtime.egress.table import Traffic, change, held, traffic
 log = structlog.get_logger()
 
 
+ELSEWHERE = "the engine's networks are not on this host: it runs without root, or on another machine"
+
+
 @dataclass(frozen=True, slots=True)
 class EgressSettings:
     """`unfiltered`: run sources of the policy `internet` where no rules can be set. The other policies never are."""
@@ -35,6 +39,11 @@ class EgressSettings:
         return self.overrides.get(source, self.policy)
 
 
+def _interfaces() -> frozenset[str]:
+    """Of this host."""
+    return frozenset(name for _, name in socket.if_nameindex())
+
+
 class Guard:
     """The rules of one instance."""
 
@@ -45,11 +54,13 @@ class Guard:
         firewall: Firewall | None = None,
         *,
         resolvers: Callable[[], tuple[str, ...]] = name_servers,
+        bridges: Callable[[], frozenset[str]] = _interfaces,
     ) -> None:
         self._instance = instance
         self._settings = settings
         self._firewall = firewall or Iptables()
         self._resolvers = resolvers
+        self._bridges = bridges
         self._grants: dict[Address, Grant] = {}
         self._written: dict[Family, dict[str, tuple[str, ...]]] = {}
         self._flushed: dict[Address, Traffic] = {}
@@ -69,6 +80,15 @@ class Guard:
                 await self._apply()
             except EngineError as error:
                 self._refuse_unless_waived(source, error)
+
+    def expect(self, source: Address) -> None:
+        """The source's network was made: its bridge must be on this host, or no rule of ours meets its packets.
+
+        Raises EngineError `engine.unfiltered`, as `admit` does.
+        """
+        if rules.bridge_name(self._instance, source) not in self._bridges():
+            remedy = "use an engine that runs as root on this host; userns-remap makes its containers' root nobody"
+            self._refuse_unless_waived(source, EngineError(ELSEWHERE, remedy=remedy))
 
     async def adopt(self, found: Mapping[Address, tuple[str, Iterable[Endpoint]]]) -> None:
         """After a start: rules for what runs (callback URL, published ports), none for what is gone."""
@@ -140,14 +160,14 @@ class Guard:
 
     def _refuse_unless_waived(self, source: Address, error: EngineError) -> None:
         if self._waived(source):
-            log.warning("egress_unfiltered", source=source, reason=str(error), remedy=REMEDY)
+            log.warning("egress_unfiltered", source=source, reason=str(error), remedy=error.remedy or REMEDY)
             return
         policy = self._settings.of(source)
         raise EngineError(
             f"egress policy {policy} cannot be enforced: {error}",
             code="engine.unfiltered",
             retry=Retry.LATER,
-            remedy=REMEDY,
+            remedy=error.remedy or REMEDY,
         ) from error
 
     async def _apply(self) -> None:

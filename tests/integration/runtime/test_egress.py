@@ -282,6 +282,12 @@ async def test_a_host_without_a_firewall_runs_what_its_operator_waives_and_nothi
             assert refused.value.code == "engine.unfiltered"
             assert "iptables" in refused.value.remedy
             await strict.aclose()
+        elsewhere = bench.host.reborn(Guard(INSTANCE, EgressSettings(), bridges=frozenset))
+        with pytest.raises(EngineError) as refused:
+            await elsewhere.up(spec)
+        assert (refused.value.code, "as root" in refused.value.remedy) == ("engine.unfiltered", True)
+        assert await bench.host.engine.containers({"ogpu.source": OTHER, "ogpu.instance": INSTANCE}) == []
+        await elsewhere.aclose()
         waived = bench.host.reborn(Guard(INSTANCE, EgressSettings(unfiltered=True), no_tools))
         await waived.up(spec)
         await waived.health(OTHER)

@@ -163,3 +163,20 @@ async def test_no_iptables_at_all() -> None:
     with pytest.raises(EngineError) as caught:
         await Iptables(search_path="/nonexistent").read(Family.V4)
     assert caught.value.code == "engine.no_firewall"
+
+
+@pytest.mark.parametrize("here", [True, False])
+async def test_a_bridge_that_is_not_on_this_host_is_met_by_no_rule(here: bool) -> None:
+    """An engine without root, or on another machine: its rules are in place, and hold nothing."""
+    bridges = frozenset({"lo", "docker0", *([rules.bridge_name("one", SOURCE)] if here else ())})
+    for unfiltered in (False, True):
+        settings = EgressSettings(unfiltered=unfiltered, overrides={OTHER: Policy.NONE})
+        kept = Guard("one", settings, MemoryFirewall(), resolvers=tuple, bridges=lambda: bridges)
+        if here or unfiltered:
+            kept.expect(SOURCE)
+        else:
+            with pytest.raises(EngineError) as caught:
+                kept.expect(SOURCE)
+            assert caught.value.code == "engine.unfiltered"
+        with pytest.raises(EngineError):
+            kept.expect(OTHER)
