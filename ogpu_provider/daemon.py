@@ -78,22 +78,22 @@ async def run(settings: Settings, manager: ServiceManager | None = None) -> None
     async with AsyncExitStack() as stack:
         journal = await SqliteStore.open(settings.journal, chain_id=network.chain_id, provider=signer.address)
         stack.push_async_callback(journal.close)
-        stack.enter_context(claimed(network.scope, signer.address))
-        rpc = await stack.enter_async_context(open_pool(settings, network))
-        daemon = Daemon(settings, network, signer, journal, rpc, await open_runtime(settings), manager, activated)
-        stack.push_async_callback(daemon.aclose)
-        log.info("daemon_started", provider=signer.address, network=network.name, boot=daemon.ports.boot)
         try:
+            stack.enter_context(claimed(network.scope, signer.address))
+            rpc = await stack.enter_async_context(open_pool(settings, network))
+            daemon = Daemon(settings, network, signer, journal, rpc, await open_runtime(settings), manager, activated)
+            stack.push_async_callback(daemon.aclose)
+            log.info("daemon_started", provider=signer.address, network=network.name, boot=daemon.ports.boot)
             await journal.note("ended", "")
             await daemon.serve()
         except* ProviderError as errors:
             error = first_of(errors)
             with suppress(ProviderError):
-                await journal.note("ended", f"{error.code}: {error}")
+                await journal.note("ended", f"{error.code}: {error}")  # also where it could not start: `status` says so
             raise error from None
         finally:
             Notifier(manager.notify_socket).stopping()
-            log.info("daemon_stopped", boot=daemon.ports.boot)
+            log.info("daemon_stopped")
 
 
 class _Drained(Exception):

@@ -113,4 +113,4 @@ def test_the_vault_takes_only_the_call_that_was_confirmed() -> None:
     other = contracts.encode_call("Vault.withdraw", COIN + 1)
     for wrong in ({"value": 1}, {"to": CONTROLLER}, {"data": other}, {"chain_id": 8}, {"gas": 10**9}):
         with pytest.raises(KeyRefused):
-            rules.check(replace(wanted, **wrong))  # type: ignore[arg-type]
+            rules.check(replace(wanted, **wrong))
