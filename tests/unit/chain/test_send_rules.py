@@ -872,12 +872,33 @@ async def test_a_gap_above_everything_in_flight_is_nobodys() -> None:
     """A journal that was closed long ago, on a node that says a lower number: nothing waits, nothing is sent."""
     world = World()
     await foreign(world, [0, 1, 2])
-    async with world.running():
-        world.node.undo(1)
+    async with world.running() as sender:
+        await empty(world, 5)
+        world.node.undo(6)
+        asked = times(world, COUNT)
         for _ in range(6):
             await empty(world)
-            await world.clock.advance(61)
+            await world.clock.advance(5)
+        assert len(asked) > 3
+        assert sender._nonces.gaps
+        assert await world.store.open_intents() == []
+
+
+async def test_a_gap_that_undone_blocks_have_left_is_filled_after_three_blocks_too() -> None:
+    """At once is only looked for what we have signed ourselves."""
+    world = World()
+    await foreign(world, [0])
+    async with world.running():
+        await empty(world, 5)
+        await world.plan(intent(1))
+        assert list(world.node.pool) == [1]
+        world.node.undo(6)
+        await empty(world, 3)
+        await world.clock.advance(5)
         assert await world.store.intent("1:fill:0") is None
+        await empty(world)
+        await world.clock.advance(5)
+        assert await world.store.intent("1:fill:0") is not None
 
 
 # The account, beside the way.
@@ -1368,6 +1389,20 @@ async def test_a_start_that_finds_less_of_ours_than_there_was_looks_for_it_at_it
         assert len(asked) == 2 + pending, "what waits for a block is asked about"
         await world.mine(4)
         assert await world.state(intent(1)) is _S.CONFIRMED
+
+
+async def test_a_block_heard_of_before_the_start_is_no_reason_to_read_the_account_twice() -> None:
+    world = World()
+    sender = world.make()
+    await world.hear(*world.node.mine(limit=0))
+    asked = times(world, COUNT)
+    run = asyncio.create_task(sender.run())
+    await settle()
+    await world.clock.advance(60)
+    assert asked == [0.0]
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
 
 
 async def test_the_foreign_nonce_is_named_whichever_it_is() -> None:

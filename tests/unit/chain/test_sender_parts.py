@@ -17,7 +17,7 @@ from ogpu_provider.domain.errors import KeyRefused, RpcUnavailable
 from ogpu_provider.domain.intent import IntentRow, IntentState, SignedTx
 from ogpu_provider.domain.units import Hash
 from ogpu_provider.store.memory import MemoryStore
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, settle
 from tests.fakes.mempool import GWEI
 from tests.unit.chain.sending import World, intent
 
@@ -355,6 +355,22 @@ async def test_the_short_way_is_closed_before_the_first_turn_and_after_a_turn_th
             async with fresh.turn():
                 pass
         assert counted.rereads == 1, "what was in doubt is read once"
+
+
+async def test_the_short_way_is_closed_from_the_moment_at_which_something_is_planned() -> None:
+    world = World()
+    async with world.running() as sender:
+        await world.mine()
+        await world.store.plan(intent(1), at=world.clock.now())
+        sender.wake()
+        async with sender.signing([intent(2)]) as signed:
+            assert signed == ()
+        await settle()
+        async with sender.signing([intent(3)]) as signed:
+            [tx] = signed
+            assert tx.nonce == 1, "behind what was planned first"
+            await world.store.plan(intent(3), at=world.clock.now())
+            await world.store.put_signed(tx)
 
 
 async def test_its_bytes_are_with_the_node_when_the_caller_goes_on() -> None:

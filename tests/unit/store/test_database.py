@@ -1,7 +1,6 @@
 """One file and its thread: what is promised of them whatever lies in the file."""
 
 import asyncio
-import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -103,14 +102,7 @@ async def test_a_file_is_made_where_there_is_no_folder_and_is_ours_alone_whoever
         await database.open()
         await database.close()
         assert path.stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "some").stat().st_mode & 0o077 == 0o077 & ~_umask()
     assert (tmp_path / "some" / "where").stat().st_mode & 0o777 == 0o700
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @pytest.mark.parametrize(("pieces", "transactions"), [(GROUP, 1), (GROUP + 1, 2)])
