@@ -215,7 +215,7 @@ def _unbroken(code: str, text: str, breaker: OpenBreaker | None) -> Ruling | Non
 def _at(expiry: int) -> str:
     """For people, who may have any clock; strangers choose it, and a day that no calendar has stays a number."""
     try:
-        return f"at {datetime.fromtimestamp(expiry, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"at {datetime.fromtimestamp(expiry, UTC).isoformat(' ')[:19]} UTC"
     except (ValueError, OverflowError, OSError):
         return f"at {expiry}"
 

@@ -104,6 +104,14 @@ def test_expired_is_said_once_and_not_as_too_short() -> None:
     assert "60 s ago" in text(replace(GOOD, expiry=int(NOW) - 60))
 
 
+@pytest.mark.parametrize(
+    ("expiry", "shown"), [(1_795_315_566, "at 2026-11-22 02:46:06 UTC"), (2**256 - 1, f"at {2**256 - 1}")]
+)
+def test_an_expiry_is_a_date_for_people_as_far_as_there_are_calendars(expiry: int, shown: str) -> None:
+    rulings = judge(replace(GOOD, expiry=expiry), POLICY).rulings
+    assert next(one for one in rulings if one.code == "time.expired").text.endswith(shown)
+
+
 def test_time_left_must_cover_estimate_and_margin() -> None:
     takes = Circumstances(estimate=Estimate(cold=20, run=477, pin=1, chain=2))
     assert codes(replace(GOOD, expiry=int(NOW) + 530), now=takes) == []
