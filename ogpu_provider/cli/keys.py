@@ -93,9 +93,10 @@ def _new_password(settings: "Settings", account: str, file: Path | None, descrip
     """From the options, else from where daemon or gateway will look for it, else asked for twice."""
     from ogpu_provider.config import gateway_password, wallet_password
 
-    gateway = account == "gateway"
-    kept = gateway_password(settings.gateway) if gateway else wallet_password(settings.wallet)
-    password = given(file, descriptor) or kept
+    password = given(file, descriptor)
+    if password is None:
+        gateway = account == "gateway"
+        password = gateway_password(settings.gateway) if gateway else wallet_password(settings.wallet)
     if password is None:
         password = _asked("new password for the keystore: ")
         if password.reveal() != _asked("once more: ").reveal():

@@ -177,6 +177,13 @@ def test_a_key_is_imported_shown_and_never_overwritten(shell: Shell) -> None:
     assert "[key.exists]" in again.err
 
 
+def test_a_password_that_is_given_counts_before_the_place_that_only_the_service_has(shell: Shell) -> None:
+    with shell.config.open("a") as file:
+        file.write('[wallet]\npassword_credential = "keystore-password"\n')
+    assert shell("keys", "create", "--password-fd", _pipe("correct horse")).code == 0
+    assert "[config.secret]" in shell("keys", "create").err
+
+
 def test_the_gateway_has_a_key_of_its_own(shell: Shell) -> None:
     password = shell.folder / "word"
     password.write_text("correct horse\n")
