@@ -1,12 +1,16 @@
 """Entry of `ogpu-provider`: commands, errors and exit codes.
 
 Exit codes: 0 good; 1 the thing asked about is not good, or was refused; 2 wrong usage, which a wrong setting is too;
-3 could not find out. An error is one sentence with its stable code, and what to do about it.
+3 could not find out; 141 nobody reads the output any more, as if SIGPIPE had ended the command. An error is one
+sentence with its stable code, and what to do about it.
 """
 
+import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TextIO
 
 import cyclopts
 
@@ -42,6 +46,7 @@ from ogpu_provider.domain.errors import ComposeRefused, ConfigError, ControlRefu
 from ogpu_provider.keys.memory import forbid_dumps
 
 USAGE, REFUSED, UNKNOWN = 2, 1, 3
+UNHEARD = 141
 STOPPED = ("host.", "pairing.", "register.", "source.", "stake.", "tx.", "vault.")
 """Codes of a step that cannot go on, because of what the operator or the chain has."""
 
@@ -94,7 +99,31 @@ def exit_code(refusal: ProviderError) -> int:
 
 
 def invoke(words: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code."""
+    """Run one command line and return its exit code. It says nothing to a pipe that nobody reads."""
+    try:
+        code = _run(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # at exit it would be too late to tell
+    except BrokenPipeError:
+        code = UNHEARD
+    if code == UNHEARD:
+        for stream in (sys.stdout, sys.stderr):
+            if _unread(stream):  # what is left in its buffer goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
+
+def _unread(stream: TextIO | None) -> bool:
+    """Whether this is a pipe whose reader has left."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno() if stream else -1, 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _run(words: Sequence[str] | None) -> int:
     try:
         outcome = app(words, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as mistake:
@@ -107,10 +136,11 @@ def invoke(words: Sequence[str] | None = None) -> int:
         return exit_code(refusal)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except SystemExit:  # how rich ends a program whose output nobody reads
+        return UNHEARD
     except Exception as bug:
+        if _unread(sys.stdout) or _unread(sys.stderr):
+            return UNHEARD
         if environment.debug():
             traceback.print_exc()
         text = printable(f"{type(bug).__name__}: {bug}")
