@@ -288,6 +288,7 @@ async def test_a_host_without_a_firewall_runs_what_its_operator_waives_and_nothi
         assert (refused.value.code, "as root" in refused.value.remedy) == ("engine.unfiltered", True)
         assert await bench.host.engine.containers({"ogpu.source": OTHER, "ogpu.instance": INSTANCE}) == []
         await elsewhere.aclose()
+        assert await bench.host.guard.verify(), "the other guard took the rules along, and they are put back"
         waived = bench.host.reborn(Guard(INSTANCE, EgressSettings(unfiltered=True), no_tools))
         await waived.up(spec)
         await waived.health(OTHER)
