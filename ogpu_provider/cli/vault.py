@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 app = cyclopts.App(name="vault", help="Stake and earnings in the network's Vault.")
 
-Account = Annotated[str, Parameter(help="provider or gateway (the key signs here), master or an address (printed to be signed).")]
+Account = Annotated[
+    str, Parameter(help="provider or gateway (the key signs here), master or an address (printed to be signed).")
+]
 Amount = Annotated[str, Parameter(help="How much, in coin.")]
 Yes = Annotated[bool, Parameter(name="--yes", negative="", show_default=False, help="Do not ask before sending.")]
 
