@@ -1,7 +1,7 @@
 """Entry of `ogpu-provider`: commands, errors and exit codes.
 
 Exit codes: 0 good; 1 the thing asked about is not good, or was refused; 2 wrong usage, which a wrong setting is too;
-3 could not find out; 141 nobody reads the output any more, as if SIGPIPE had ended the command. An error is one
+3 could not find out; 130 interrupted; 141 nobody reads the output any more, as if SIGPIPE had ended the command. An error is one
 sentence with its stable code, and what to do about it.
 """
 
@@ -46,7 +46,7 @@ from ogpu_provider.domain.errors import ComposeRefused, ConfigError, ControlRefu
 from ogpu_provider.keys.memory import forbid_dumps
 
 USAGE, REFUSED, UNKNOWN = 2, 1, 3
-UNHEARD = 141
+INTERRUPTED, UNHEARD = 130, 141
 STOPPED = ("host.", "pairing.", "register.", "source.", "stake.", "tx.", "vault.")
 """Codes of a step that cannot go on, because of what the operator or the chain has."""
 
@@ -135,9 +135,9 @@ def _run(words: Sequence[str] | None) -> int:
         error(str(refusal), refusal.code, refusal.remedy)
         return exit_code(refusal)
     except KeyboardInterrupt:
-        return 130
-    except SystemExit:  # how rich ends a program whose output nobody reads
-        return UNHEARD
+        return INTERRUPTED
+    except SystemExit as end:  # Ctrl-C by way of the command line's library; else rich's, where nobody reads the output
+        return INTERRUPTED if end.code == INTERRUPTED else UNHEARD
     except Exception as bug:
         if _unread(sys.stdout) or _unread(sys.stderr):
             return UNHEARD
