@@ -1,8 +1,8 @@
 """Entry of `ogpu-provider`: commands, errors and exit codes.
 
 Exit codes: 0 good; 1 the thing asked about is not good, or was refused; 2 wrong usage, which a wrong setting is too;
-3 could not find out; 130 interrupted; 141 nobody reads the output any more, as if SIGPIPE had ended the command. An error is one
-sentence with its stable code, and what to do about it.
+3 could not find out; 130 interrupted; 141 nobody reads the output any more, as if SIGPIPE had ended the command. An
+error is one sentence with its stable code, and what to do about it.
 """
 
 import os
