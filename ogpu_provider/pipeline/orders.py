@@ -88,11 +88,13 @@ class Orders:
         return Left(len(owed), len(unsent), self._leaving())
 
     async def drained(self) -> None:
-        """Returns when a drain was asked for and nothing is left to do; the order is fulfilled then."""
+        """Returns when a drain was asked for and nothing is left to do. The next start does not find the order; this
+        run keeps to it to its last moment, and says so to whoever asks meanwhile.
+        """
         while True:
             await self._draining.wait()
             if (await self.left()).none and self._draining.is_set():
-                await self._take_back(Want.DRAIN)
+                await self._ports.journal.unwish(str(Want.DRAIN))
                 log.info("provider_drained")
                 return
             await self._ports.clock.sleep(LOOK_S)
