@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ogpu_provider.devnet import accounts
 from ogpu_provider.domain import facts
 from ogpu_provider.domain.facts import Fact
 from tests.faults.host import Host, a_network, pool_of, socket_url
@@ -104,7 +105,7 @@ async def test_a_lagging_pair_skips_no_block(tmp_path: Path) -> None:
 
 async def test_reorganisations_of_every_depth_leave_what_a_twin_reads(tmp_path: Path) -> None:
     async with a_network(tmp_path) as network, pool_of((network.url, socket_url(network))) as pool:
-        host = Host(pool, network)
+        host = Host(pool, network, accounts.role("agent"))  # whose key nobody else sends with, as the lives do
         await network.rpc.call("anvil_mine", hex(13))
         async with host.running():
             for depth in range(1, 13):
