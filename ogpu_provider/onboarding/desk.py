@@ -35,9 +35,9 @@ POLL_S = 0.3
 
 
 class SittingOutbox(OutboxWriter):
-    """Of the outbox, the sender gets what was signed already and what this sitting planned.
+    """Of the outbox, the sender gets what was signed already, what this sitting planned, and what fills a gap.
 
-    What a daemon only planned is the daemon's: its promises are not made while nobody can keep them.
+    What else a daemon only planned is the daemon's: its promises are not made while nobody can keep them.
     """
 
     def __init__(self, database: Database) -> None:
@@ -46,10 +46,13 @@ class SittingOutbox(OutboxWriter):
 
     async def open_intents(self) -> list[IntentRow]:
         rows = await super().open_intents()
-        return [row for row in rows if row.state is not IntentState.PLANNED or row.intent.key in self.mine]
+        return [row for row in rows if row.state is not IntentState.PLANNED or self._may(row.intent)]
 
     async def planned_intents(self) -> list[IntentRow]:
-        return [row for row in await super().planned_intents() if row.intent.key in self.mine]
+        return [row for row in await super().planned_intents() if self._may(row.intent)]
+
+    def _may(self, intent: Intent) -> bool:
+        return intent.key in self.mine or intent.effect is Effect.FILL  # without which nothing behind the gap gets in
 
 
 class SittingJournal(SittingOutbox, SqliteStore):
