@@ -10,9 +10,10 @@ from ogpu_provider.chain.pool import RpcPool
 from ogpu_provider.chain.rpc import Rpc
 from ogpu_provider.domain.clock import Clock
 from ogpu_provider.domain.errors import ConfigError
-from ogpu_provider.domain.units import Wei
+from ogpu_provider.domain.units import Address, Wei
 from ogpu_provider.ipfs.fetch import Fetcher
 from ogpu_provider.keys import keystore
+from ogpu_provider.keys.client_policy import ClientPolicy
 from ogpu_provider.keys.policy import Policy as SigningPolicy
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.runtime.engine import Engine
@@ -92,6 +93,17 @@ async def open_signer(settings: Settings, network: Network) -> Signer:
         network.chain_id, key.address, network.nexus, network.terminal, fee_cap=settings.fees.max_fee
     )
     return Signer(key, policy, day_cap=day_cap(settings))
+
+
+def client_rules(settings: Settings, network: Network, client: Address) -> ClientPolicy:
+    """What the gateway's key may sign."""
+    return ClientPolicy(
+        network.chain_id,
+        client,
+        network.controller,
+        fee_cap=settings.fees.max_fee,
+        payment_cap=settings.gateway.max_payment,
+    )
 
 
 def day_cap(settings: Settings) -> Wei:

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from ogpu_provider import config
-from ogpu_provider.assembly import day_cap, network_of
+from ogpu_provider.assembly import client_rules, day_cap, network_of
 from ogpu_provider.chain.networks import Network
 from ogpu_provider.domain.errors import ConfigError, GatewayError, ProviderError
 from ogpu_provider.domain.together import first_of
@@ -28,7 +28,6 @@ from ogpu_provider.gateway.line import Line
 from ogpu_provider.gateway.publishing import Publishing, publishing
 from ogpu_provider.keys import keystore
 from ogpu_provider.keys.claim import claimed
-from ogpu_provider.keys.client_policy import ClientPolicy
 from ogpu_provider.keys.signer import Signer
 from ogpu_provider.settings import Settings
 from ogpu_provider.store.orders import GatewayStore
@@ -81,14 +80,7 @@ async def open_signer(settings: Settings, network: Network) -> Signer:
             remedy="set gateway.password_file",
         )
     key = await keystore.unlock(settings.gateway_keystore, password.reveal())
-    policy = ClientPolicy(
-        network.chain_id,
-        key.address,
-        network.controller,
-        fee_cap=settings.fees.max_fee,
-        payment_cap=settings.gateway.max_payment,
-    )
-    return Signer(key, policy, day_cap=day_cap(settings))
+    return Signer(key, client_rules(settings, network, key.address), day_cap=day_cap(settings))
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from ogpu_provider import config
+from ogpu_provider.assembly import client_rules
 from ogpu_provider.domain.errors import ConfigError, StoreError
 from ogpu_provider.domain.units import Address, coin
 from ogpu_provider.environment import Secret
@@ -54,13 +55,7 @@ async def unlock_gateway(ctx: Sitting) -> None:
     settings, network = ctx.settings, ctx.network
     known = ctx.answers.password or config.gateway_password(settings.gateway)
     key = await _unlocked(ctx, settings.gateway_keystore, known)
-    rules = ClientPolicy(
-        network.chain_id,
-        key.address,
-        network.controller,
-        fee_cap=settings.fees.max_fee,
-        payment_cap=settings.gateway.max_payment,
-    )
+    rules = client_rules(settings, network, key.address)
     orders = SittingOrders.open(settings.gateway_database, chain_id=network.chain_id, client=key.address)
     await _hold(ctx, key, orders, rules, "gateway")
     await _settle(ctx)
